@@ -1,0 +1,1 @@
+"""Arrays and frames in, numbers out: ranker, effect models, pooling and their metrics."""

@@ -1,0 +1,1 @@
+"""What jobs run on: site files, arguments, environment, Spark session, MLflow tracking, local services."""

@@ -1,0 +1,52 @@
+"""What every job is called with, and how its errors leave it."""
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from jobs.runtime.environment import Environment
+from jobs.runtime.errors import NightliftError, SetupError
+from jobs.runtime.site import Site, find_site
+
+
+@dataclass(frozen=True)
+class JobArgs:
+    """Site and date of one job, and the environment it runs in; no job reads the clock."""
+
+    site: Site
+    date: date
+    environment: Environment
+    force: bool = False
+    dry_run: bool = False
+
+    @classmethod
+    def parse(cls, argv: Sequence[str] | None = None) -> "JobArgs":
+        """Arguments of the command line; SetupError where site or date cannot be."""
+        parser = argparse.ArgumentParser(description="One job of the night.")
+        parser.add_argument("--site", required=True, help="name of the site file")
+        parser.add_argument("--date", required=True, help="run date, YYYY-MM-DD: nothing dated on or after it is read")
+        parser.add_argument("--force", action="store_true", help="let an older run date replace a newer one")
+        parser.add_argument("--dry-run", action="store_true", help="do everything but publish")
+        given = parser.parse_args(argv)
+        environment = Environment.load()
+        try:
+            day = date.fromisoformat(given.date)
+        except ValueError:
+            raise SetupError(f"--date {given.date!r} is not a day; write it as YYYY-MM-DD") from None
+        return cls(find_site(given.site, environment.sites), day, environment, given.force, given.dry_run)
+
+
+def run(main: Callable[[], int]) -> None:
+    """Leave the process with ``main``'s code; a NightliftError is one line, its traceback behind NIGHTLIFT_DEBUG."""
+    try:
+        code = main()
+    except NightliftError as error:
+        if os.environ.get("NIGHTLIFT_DEBUG"):
+            traceback.print_exc()
+        print(f"error: {error}", file=sys.stderr)
+        code = error.exit_code
+    sys.exit(code)

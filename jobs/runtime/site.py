@@ -1,0 +1,189 @@
+"""The site file: one strict YAML document a site. An unknown key or an impossible value stops before anything runs."""
+
+import hashlib
+import json
+import re
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from jobs.runtime.errors import SetupError
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
+EventType = Annotated[str, Field(min_length=1, max_length=100)]
+
+
+class Settings(BaseModel):
+    """Frozen settings that forbid unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+
+class Warehouse(Settings):
+    """Schemas read from and written to."""
+
+    raw_schema: Identifier = "raw"
+    mart_schema: Identifier = "mart"
+
+    @model_validator(mode="after")
+    def _apart(self) -> "Warehouse":
+        if self.raw_schema == self.mart_schema:
+            raise ValueError("raw_schema and mart_schema must differ")
+        return self
+
+
+class Outcome(Settings):
+    """What a trial hopes for: an event of one of these types inside the window."""
+
+    event_types: tuple[EventType, ...] = Field(min_length=1)
+    window_days: int = Field(7, ge=1, le=91)
+    value: str | None = Field(None, description="interactions column with the value of an outcome")
+
+
+class Clean(Settings):
+    """Bounds beyond which an event is quarantined, not believed."""
+
+    max_events_per_user_day: int = Field(500, ge=1, description="more than this in one day is bot-like")
+    max_value: float = Field(10_000.0, gt=0)
+    max_quantity: float = Field(100_000.0, gt=0)
+
+
+class Profiles(Settings):
+    """User profiles: segments by clustering, factors by matrix factorisation."""
+
+    segments: int = Field(6, ge=2, le=50)
+    factors: int = Field(32, ge=2, le=256)
+    factor_iterations: int = Field(6, ge=1, le=50)
+
+
+class Candidates(Settings):
+    """How many items each retrieval source brings a user."""
+
+    repeat: int = Field(100, ge=1)
+    popularity: int = Field(60, ge=1)
+    item_cf: int = Field(60, ge=0)
+    factorisation: int = Field(60, ge=0)
+    min_item_users: int = Field(20, ge=1, description="an item needs this many users with an outcome to be a candidate")
+
+
+class Ranker(Settings):
+    """The XGBoost ranker."""
+
+    objective: Literal["binary:logistic", "rank:ndcg"] = "binary:logistic"
+    label_windows: int = Field(3, ge=2, le=12, description="past windows learnt from; the latest is the test")
+    rounds: int = Field(300, ge=1)
+    early_stopping_rounds: int = Field(20, ge=1)
+    max_depth: int = Field(6, ge=1, le=12)
+    learning_rate: float = Field(0.1, gt=0, le=1)
+    negative_share: float = Field(0.3, gt=0, le=1, description="share of negatives kept in training, weighted back")
+
+
+class Effects(Settings):
+    """The effect engine."""
+
+    learner: Literal["s", "t", "x", "r", "dr"] = "x"
+    folds: int = Field(2, ge=2, le=10)
+    trees: int = Field(80, ge=1)
+    max_depth: int = Field(4, ge=1, le=10)
+    learning_rate: float = Field(0.1, gt=0, le=1)
+    max_trials: int = Field(600_000, ge=1_000, description="trials the learner sees, sampled with known weights")
+    overlap_eps: float = Field(0.02, gt=0, lt=0.5, description="a propensity outside [eps, 1-eps] is no overlap")
+    min_identified_share: Share = 0.2
+    bootstrap: int = Field(200, ge=20)
+
+
+class Ranking(Settings):
+    """What the list is sorted by and how it is composed."""
+
+    objective: Literal["effect", "value"] = "effect"
+    max_per_category: int = Field(5, ge=1)
+
+
+class Site(Settings):
+    """One site: what its outcome is, where its tables are, how its night runs."""
+
+    site: Identifier
+    domain: Literal["ecommerce", "education", "finance", "social", "health"] = "ecommerce"
+    seed: int = Field(0, ge=0)
+    warehouse: Warehouse = Warehouse()
+    outcome: Outcome
+    feedback: dict[EventType, float] = {}
+    period_days: int = Field(7, ge=1, le=91, description="length of one trial")
+    period_anchor: date | None = Field(None, description="a day on which a period starts; default: the run date")
+    history_periods: int = Field(12, ge=2, le=52, description="periods learnt from")
+    list_length: int = Field(20, ge=1, le=200)
+    holdout_share: Share = 0.05
+    explore_share: Share = 0.05
+    late_days: int = Field(3, ge=0, le=60, description="how far back a night looks for late events")
+    schedule: str = "0 2 * * *"
+    clean: Clean = Clean()
+    profiles: Profiles = Profiles()
+    candidates: Candidates = Candidates()
+    ranker: Ranker = Ranker()
+    effects: Effects = Effects()
+    ranking: Ranking = Ranking()
+
+    @field_validator("schedule")
+    @classmethod
+    def _cron(cls, value: str) -> str:
+        if len(value.split()) != 5 or not re.fullmatch(r"[0-9A-Za-z*/,\- ]+", value):
+            raise ValueError("must be a cron expression of five fields, such as '0 2 * * *'")
+        return value
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Site":
+        if self.ranking.objective == "value" and self.outcome.value is None:
+            raise ValueError("ranking.objective is 'value' but outcome.value names no column")
+        if self.candidates.popularity < self.list_length:
+            raise ValueError("candidates.popularity must be at least list_length, or new users get short lists")
+        both = set(self.outcome.event_types) & set(self.feedback)
+        if both:
+            raise ValueError(f"feedback repeats outcome event types: {', '.join(sorted(both))}")
+        return self
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the settings in canonical JSON: part of version_id."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def load_site(path: Path) -> Site:
+    """The site of one YAML file; SetupError names the file, the key and what is wrong with it."""
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise SetupError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(document, dict):
+        raise SetupError(f"{path}: a site file is a mapping of keys, starting with `site:` and `outcome:`")
+    try:
+        site = Site.model_validate(document)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in problem['loc']) or 'site file'}: {_say(problem)}"
+            for problem in error.errors(include_url=False)
+        )
+        raise SetupError(f"{path}: {problems}") from None
+    if site.site != path.stem:
+        raise SetupError(f"{path}: site: is {site.site!r}, but the file is named {path.stem!r}; make them the same")
+    return site
+
+
+def find_site(name: str, folder: Path) -> Site:
+    """The site called ``name`` in ``folder``; SetupError lists the sites there are."""
+    path = folder / f"{name}.yaml"
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or not path.exists():
+        there = ", ".join(sorted(file.stem for file in folder.glob("*.yaml"))) or "none"
+        raise SetupError(f"no site {name!r} in {folder} (there: {there}); NIGHTLIFT_SITES names the folder")
+    return load_site(path)
+
+
+def _say(problem: object) -> str:
+    assert isinstance(problem, dict)
+    if problem["type"] == "extra_forbidden":
+        return "unknown key"
+    return str(problem["msg"]).removeprefix("Value error, ")

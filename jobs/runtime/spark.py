@@ -1,0 +1,37 @@
+"""The Spark session a job works in: a warm Spark Connect server, spark-submit's own, or a local one."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pyspark.sql import SparkSession
+
+from jobs.runtime.args import JobArgs
+
+SETTINGS = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.shuffle.partitions": os.environ.get("NIGHTLIFT_SHUFFLE_PARTITIONS", "4"),
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    "spark.sql.parquet.compression.codec": "zstd",
+}
+
+
+@contextmanager
+def spark_session(args: JobArgs, name: str) -> Iterator[SparkSession]:
+    """A session with the project's settings; closed afterwards, while a warm server stays up."""
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    builder = SparkSession.builder.appName(f"nightlift {name} {args.site.site} {args.date}")
+    remote = args.environment.spark_remote
+    if remote:
+        builder = builder.remote(remote)
+    elif "SPARK_ENV_LOADED" not in os.environ:  # neither Connect nor spark-submit: alone on this machine
+        builder = builder.master("local[*]").config("spark.driver.bindAddress", "127.0.0.1")
+        builder = builder.config("spark.ui.enabled", "false").config("spark.driver.memory", "3g")
+    session = builder.getOrCreate()
+    for key, value in SETTINGS.items():
+        session.conf.set(key, value)
+    try:
+        yield session
+    finally:
+        session.stop()

@@ -1,0 +1,381 @@
+"""Schema, key and meaning of every lake table: what a job writes is what the next one reads.
+
+Types are Arrow's names. An ``open`` table carries further columns, which are attributes.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from jobs.runtime.errors import DataError
+
+ARROW = {
+    "string": pa.string(),
+    "int32": pa.int32(),
+    "int64": pa.int64(),
+    "float32": pa.float32(),
+    "float64": pa.float64(),
+    "bool": pa.bool_(),
+    "date": pa.date32(),
+    "timestamp": pa.timestamp("us", tz="UTC"),
+}
+SPARK = {
+    "string": "string",
+    "int32": "int",
+    "int64": "bigint",
+    "float32": "float",
+    "float64": "double",
+    "bool": "boolean",
+    "date": "date",
+    "timestamp": "timestamp",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table: ``columns`` maps a column to its type, a trailing ``?`` where it may be null."""
+
+    name: str
+    meaning: str
+    columns: dict[str, str]
+    key: tuple[str, ...]
+    open: bool = False
+    incremental: str | None = None  # the day column by which a night adds only what is new
+
+    @property
+    def names(self) -> list[str]:
+        """Column names in order."""
+        return list(self.columns)
+
+    @property
+    def arrow_schema(self) -> pa.Schema:
+        """The Arrow schema of the fixed columns."""
+        return pa.schema(
+            pa.field(name, ARROW[kind.rstrip("?")], nullable=kind.endswith("?")) for name, kind in self.columns.items()
+        )
+
+    @property
+    def spark_ddl(self) -> str:
+        """The fixed columns as a Spark DDL string."""
+        return ", ".join(f"`{name}` {SPARK[kind.rstrip('?')]}" for name, kind in self.columns.items())
+
+    def check_columns(self, found: dict[str, str], where: str) -> None:
+        """DataError where a column is missing, retyped or, in a closed table, unknown; ``found`` has Spark's names."""
+        missing = [name for name in self.columns if name not in found]
+        retyped = [
+            f"{name} is {found[name]}, not {SPARK[kind.rstrip('?')]}"
+            for name, kind in self.columns.items()
+            if name in found and found[name] != SPARK[kind.rstrip("?")]
+        ]
+        unknown = [] if self.open else sorted(set(found) - set(self.columns))
+        problems = [
+            f"missing columns {', '.join(missing)}" if missing else "",
+            "; ".join(retyped),
+            f"unknown columns {', '.join(unknown)}" if unknown else "",
+        ]
+        if any(problems):
+            raise DataError(f"{self.name} in {where}: {'; '.join(filter(None, problems))}")
+
+
+def _floats(names: Iterable[str]) -> dict[str, str]:
+    return dict.fromkeys(names, "float32?")
+
+
+# Every window ends before its as-of day. A feature that does not exist for a row (no earlier event) is null.
+USER_FEATURES = (
+    "user_days_since_last",
+    "user_tenure_days",
+    "user_active_days_28d",
+    "user_active_days_91d",
+    "user_outcomes_28d",
+    "user_outcomes_91d",
+    "user_value_28d",
+    "user_value_91d",
+    "user_items_91d",
+)
+ITEM_FEATURES = (
+    "item_outcomes_7d",
+    "item_outcomes_28d",
+    "item_outcomes_91d",
+    "item_buyers_28d",
+    "item_buyers_91d",
+    "item_trend",
+    "item_days_since_last",
+    "item_price",
+    "item_shown_users_7d",
+    "item_shown_users_28d",
+)
+PAIR_FEATURES = (
+    "outcomes_28d",
+    "outcomes_91d",
+    "outcomes_364d",
+    "outcomes_decayed_28d",
+    "outcomes_decayed_112d",
+    "days_since_last",
+    "mean_gap_days",
+    "gap_ratio",
+    "events_28d",
+    "feedback",
+    "shown_7d",
+    "shown_28d",
+    "days_since_shown",
+    "category_outcomes_91d",
+    "category_share_91d",
+)
+FEATURES = USER_FEATURES + ITEM_FEATURES + PAIR_FEATURES  # what both the ranker and the effect learners see
+RETRIEVAL_FEATURES = ("item_cf_score", "factor_score", "popularity_rank")  # the ranker only
+SOURCES = ("from_repeat", "from_popularity", "from_item_cf", "from_factorisation")
+
+_INTERACTION = {
+    "event_id": "string",
+    "user_id": "string",
+    "item_id": "string",
+    "event_type": "string",
+    "event_ts": "timestamp",
+    "value": "float64?",
+    "quantity": "float64?",
+    "rating": "float64?",
+    "text": "string?",
+    "session_id": "string?",
+}
+_EXPOSURE = {
+    "exposure_id": "string",
+    "user_id": "string",
+    "item_id": "string",
+    "exposed_at": "timestamp",
+    "position": "int32?",
+    "slate_id": "string?",
+    "policy": "string?",
+    "propensity": "float64?",
+    "version_id": "string?",
+}
+_ITEM = {
+    "item_id": "string",
+    "category": "string?",
+    "price": "float64?",
+    "title": "string?",
+    "description": "string?",
+    "available_from": "timestamp?",
+    "available_until": "timestamp?",
+}
+
+
+def _nullable(columns: dict[str, str]) -> dict[str, str]:
+    return {name: kind.rstrip("?") + "?" for name, kind in columns.items()}
+
+
+RAW_USERS = Table("raw_users", "Users as the warehouse has them.", {"user_id": "string?"}, ("user_id",), open=True)
+RAW_ITEMS = Table("raw_items", "Items as the warehouse has them.", _nullable(_ITEM), ("item_id",), open=True)
+RAW_INTERACTIONS = Table(
+    "raw_interactions",
+    "New events as the warehouse has them.",
+    _nullable(_INTERACTION),
+    ("event_id",),
+    True,
+    "event_ts",
+)
+RAW_EXPOSURES = Table(
+    "raw_exposures",
+    "New exposures as the warehouse has them.",
+    _nullable(_EXPOSURE),
+    ("exposure_id",),
+    True,
+    "exposed_at",
+)
+
+USERS = Table("users", "Clean users.", {"user_id": "string"}, ("user_id",), open=True)
+ITEMS = Table(
+    "items", "Clean items; an unknown category is 'unknown'.", _ITEM | {"category": "string"}, ("item_id",), True
+)
+INTERACTIONS = Table(
+    "interactions", "Clean events.", _INTERACTION | {"event_day": "date"}, ("event_id",), False, "event_day"
+)
+EXPOSURES = Table(
+    "exposures", "Clean exposures.", _EXPOSURE | {"exposed_day": "date"}, ("exposure_id",), False, "exposed_day"
+)
+QUARANTINE = Table(
+    "quarantine",
+    "Rows the cleaner did not believe, with the reason.",
+    {"table": "string", "reason": "string", "key": "string?", "row": "string"},
+    (),
+)
+CLEAN_COUNTS = Table(
+    "clean_counts",
+    "Rows in, kept and quarantined by table and reason (reason 'kept' and 'in' included).",
+    {"table": "string", "reason": "string", "rows": "int64"},
+    ("table", "reason"),
+)
+
+USER_FEATURE_TABLE = Table(
+    "user_features",
+    "Behaviour of a user before an as-of day.",
+    {"user_id": "string", "as_of": "date"} | _floats(USER_FEATURES),
+    ("user_id", "as_of"),
+)
+ITEM_FEATURE_TABLE = Table(
+    "item_features",
+    "Popularity, price and showing of an item before an as-of day.",
+    {"item_id": "string", "as_of": "date", "category": "string"} | _floats(ITEM_FEATURES),
+    ("item_id", "as_of"),
+)
+PAIR_DAYS = Table(
+    "pair_days",
+    "Daily aggregate of a user's events on an item; money in cents so that sums are exact.",
+    {
+        "user_id": "string",
+        "item_id": "string",
+        "category": "string",
+        "event_day": "date",
+        "outcomes": "int64",
+        "events": "int64",
+        "feedback": "float64",
+        "value_cents": "int64",
+    },
+    ("user_id", "item_id", "event_day"),
+)
+PAIR_SHOWN_DAYS = Table(
+    "pair_shown_days",
+    "Days on which an item was shown to a user.",
+    {"user_id": "string", "item_id": "string", "exposed_day": "date"},
+    ("user_id", "item_id", "exposed_day"),
+)
+USER_PROFILES = Table(
+    "user_profiles",
+    "A user's segment, its plain label, preferences (JSON) and factors (JSON).",
+    {"user_id": "string", "segment": "int32", "segment_label": "string", "preferences": "string", "factors": "string?"},
+    ("user_id",),
+)
+FACTORS = Table(
+    "factors",
+    "Latent factors of users and items by matrix factorisation on events before as_of (JSON array).",
+    {"kind": "string", "id": "string", "as_of": "date", "factors": "string"},
+    ("kind", "id", "as_of"),
+)
+CANDIDATES = Table(
+    "candidates",
+    "Retrieved items of a user before an as-of day; label is the outcome in the window after it.",
+    {"user_id": "string", "item_id": "string", "as_of": "date", "category": "string", "label": "int32?"}
+    | dict.fromkeys(SOURCES, "bool")
+    | _floats(RETRIEVAL_FEATURES)
+    | _floats(FEATURES),
+    ("user_id", "item_id", "as_of"),
+)
+TRIALS = Table(
+    "trials",
+    "Sampled trials: one user, item and period; weight is one over the share sampled.",
+    {
+        "user_id": "string",
+        "item_id": "string",
+        "period": "int32",
+        "as_of": "date",
+        "category": "string",
+        "treated": "int32",
+        "outcome": "int32",
+        "logged_propensity": "float64?",
+        "weight": "float64",
+    }
+    | _floats(FEATURES),
+    ("user_id", "item_id", "period"),
+)
+PAIR_PERIODS = Table(
+    "pair_periods",
+    "Bit p set: shown / outcome in period p (0 = oldest). Sufficient statistics of a pair's trials.",
+    {"user_id": "string", "item_id": "string", "shown": "int64", "outcome": "int64"},
+    ("user_id", "item_id"),
+)
+USER_PERIODS = Table(
+    "user_periods",
+    "Bit p set: the user was active in period p.",
+    {"user_id": "string", "active": "int64"},
+    ("user_id",),
+)
+ITEM_PERIODS = Table(
+    "item_periods",
+    "Bit p set: the item could have been shown in period p; with its counts over all users' trials.",
+    {
+        "item_id": "string",
+        "category": "string",
+        "in_play": "int64",
+        "treated": "int64",
+        "treated_outcomes": "int64",
+        "control": "int64",
+        "control_outcomes": "int64",
+    },
+    ("item_id",),
+)
+SCORES = Table(
+    "scores",
+    "Relevance and effect of every candidate pair of the night.",
+    {
+        "user_id": "string",
+        "item_id": "string",
+        "category": "string",
+        "relevance": "float64",
+        "effect": "float64",
+        "effect_low": "float64",
+        "effect_high": "float64",
+        "identified": "bool",
+        "propensity_shown": "float64",
+        "treated": "int32",
+        "treated_outcomes": "int32",
+        "control": "int32",
+        "control_outcomes": "int32",
+        "price": "float64?",
+    },
+    ("user_id", "item_id"),
+)
+RECOMMENDATIONS = Table(
+    "recommendations",
+    "The lists of the night, as DESIGN section 3 has them.",
+    {
+        "run_date": "date",
+        "user_id": "string",
+        "rank": "int32",
+        "item_id": "string",
+        "score": "float64",
+        "relevance": "float64",
+        "effect": "float64",
+        "effect_low": "float64",
+        "effect_high": "float64",
+        "identified": "bool",
+        "policy": "string",
+        "propensity": "float64",
+        "reason": "string",
+        "ranker_version": "string",
+        "uplift_version": "string?",
+        "version_id": "string",
+        "mlflow_run_id": "string",
+    },
+    ("user_id", "rank"),
+)
+RELEVANCE_LISTS = Table(
+    "relevance_lists",
+    "The list each user would have had by relevance alone.",
+    {"user_id": "string", "rank": "int32", "item_id": "string", "relevance": "float64"},
+    ("user_id", "rank"),
+)
+ITEM_EFFECTS = Table(
+    "item_effects",
+    "Effects by level (all, category, item) and method, with 90 % intervals.",
+    {
+        "level": "string",
+        "key": "string",
+        "method": "string",
+        "estimate": "float64",
+        "low": "float64",
+        "high": "float64",
+        "treated": "int64",
+        "control": "int64",
+        "overlap_share": "float64?",
+        "identified": "bool",
+    },
+    ("level", "key", "method"),
+)
+RUN_METRICS = Table(
+    "run_metrics",
+    "Figures of the night with their 90 % intervals where there is one.",
+    {"metric": "string", "value": "float64", "low": "float64?", "high": "float64?"},
+    ("metric",),
+)
+TABLES = {table.name: table for table in list(globals().values()) if isinstance(table, Table)}

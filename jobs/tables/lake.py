@@ -1,0 +1,250 @@
+"""The lake: ``<lake>/<site>/<table>/run_date=D/<attempt>/*.parquet`` behind a manifest written last.
+
+A reader follows the manifest and never lists a folder, so a killed attempt is never seen. An incremental table's
+manifest says which days it covers, and ``history`` joins the manifests of earlier nights to one seamless past.
+"""
+
+import hashlib
+import json
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from jobs.runtime.args import JobArgs
+from jobs.runtime.errors import DataError
+from jobs.tables.contracts import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from pyspark.sql import DataFrame, SparkSession
+
+FIRST_DAY = date(1900, 1, 1)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Files of one night and the days [start, end) to take from them; both None where all rows count."""
+
+    files: tuple[str, ...]
+    start: date | None
+    end: date | None
+
+
+class Lake:
+    """Reads and writes of one site's lake on one run date; every write replaces one partition."""
+
+    def __init__(self, args: JobArgs) -> None:
+        root = args.environment.lake.rstrip("/") + "/" + args.site.site
+        self.date = args.date
+        self.uri = root
+        self.fs, self.root = (
+            pafs.FileSystem.from_uri(root.replace("s3a://", "s3://"))
+            if "://" in root
+            else (pafs.LocalFileSystem(), root)
+        )
+
+    # -- manifests ---------------------------------------------------------------------------------------------
+    def _folder(self, table: str, day: date) -> str:
+        return f"{self.root}/{table}/run_date={day.isoformat()}"
+
+    def manifest(self, table: Table | str, day: date | None = None) -> dict[str, Any]:
+        """The manifest of a table's partition; DataError names the job's output that is missing."""
+        name = table if isinstance(table, str) else table.name
+        path = f"{self._folder(name, day or self.date)}/manifest.json"
+        if self.fs.get_file_info(path).type == pafs.FileType.NotFound:
+            raise DataError(
+                f"{name} of {day or self.date} is not in the lake ({path}); run the task that writes it first"
+            )
+        with self.fs.open_input_stream(path) as stream:
+            return dict(json.loads(stream.read()))
+
+    def dates(self, table: Table) -> list[date]:
+        """Run dates before this one that have a manifest of the table, oldest first."""
+        infos = self.fs.get_file_info(pafs.FileSelector(f"{self.root}/{table.name}", allow_not_found=True))
+        days = (date.fromisoformat(info.base_name.removeprefix("run_date=")) for info in infos)
+        return sorted(
+            day
+            for day in days
+            if day < self.date
+            and self.fs.get_file_info(f"{self._folder(table.name, day)}/manifest.json").type == pafs.FileType.File
+        )
+
+    def digest(self, tables: Iterable[Table]) -> str:
+        """sha256 over the contents of tables as they are read tonight, history included."""
+        parts = [
+            [
+                table.name,
+                sorted((entry["sha256"], entry["rows"]) for entry in manifest["files"]),
+                str(part.start),
+                str(part.end),
+            ]
+            for table in tables
+            for manifest, part in self._history(table)
+        ]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def _history(self, table: Table) -> list[tuple[dict[str, Any], Part]]:
+        chain = []
+        end: date | None = None
+        days = [self.date] if table.incremental is None else [self.date, *reversed(self.dates(table))]
+        for day in days:
+            manifest = self.manifest(table, day)
+            start = date.fromisoformat(manifest["covers"][0]) if manifest["covers"] else None
+            files = tuple(f"{self._folder(table.name, day)}/{entry['path']}" for entry in manifest["files"])
+            chain.append((manifest, Part(files, start, end)))
+            end = start
+            if start is None or start <= FIRST_DAY:
+                break
+        return chain[::-1]
+
+    def history(self, table: Table) -> list[Part]:
+        """Parts that together hold every row of an incremental table before the run date once."""
+        return [part for _, part in self._history(table)]
+
+    # -- writes ------------------------------------------------------------------------------------------------
+    def write_arrow(
+        self,
+        table: Table,
+        data: pa.Table | pa.RecordBatchReader,
+        covers: tuple[date, date] | None = None,
+        inputs: Sequence[Table] = (),
+    ) -> int:
+        """Write Arrow rows as the table's partition; returns how many. Columns are checked, then the manifest is put."""
+        reader = data.to_reader() if isinstance(data, pa.Table) else data
+        found = {field.name: _spark_name(field.type) for field in reader.schema}
+        table.check_columns(found, "this job")
+        folder, attempt = self._new_attempt(table)
+        path = f"{folder}/{attempt}/part-0.parquet"
+        with pq.ParquetWriter(path, reader.schema, filesystem=self.fs, compression="zstd") as writer:
+            for batch in reader:
+                writer.write_batch(batch)
+        return self._commit(table, attempt, covers, inputs)
+
+    def write_spark(
+        self,
+        table: Table,
+        frame: "DataFrame",
+        partitions: int = 2,
+        covers: tuple[date, date] | None = None,
+        inputs: Sequence[Table] = (),
+    ) -> int:
+        """Write a Spark frame as the table's partition; returns how many rows."""
+        table.check_columns({name: kind for name, kind in frame.dtypes}, "this job")
+        if not table.open:
+            frame = frame.select(*table.names)
+        folder, attempt = self._new_attempt(table)
+        uri = f"{self.uri}/{folder.removeprefix(self.root).lstrip('/')}/{attempt}"
+        frame.coalesce(partitions).write.mode("errorifexists").parquet(uri)
+        return self._commit(table, attempt, covers, inputs)
+
+    def write_json(self, name: str, document: dict[str, Any]) -> None:
+        """Write a small document (a decision, a model's record) beside the tables."""
+        path = f"{self._folder(name, self.date)}/manifest.json"
+        self._put(path, {"document": document})
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """The document written by ``write_json`` tonight."""
+        return dict(self.manifest(name)["document"])
+
+    def _new_attempt(self, table: Table) -> tuple[str, str]:
+        folder, attempt = self._folder(table.name, self.date), f"attempt-{uuid.uuid4().hex[:12]}"
+        self.fs.create_dir(folder, recursive=True)
+        if isinstance(self.fs, pafs.LocalFileSystem):
+            self.fs.create_dir(f"{folder}/{attempt}")
+        return folder, attempt
+
+    def _commit(self, table: Table, attempt: str, covers: tuple[date, date] | None, inputs: Sequence[Table]) -> int:
+        folder = self._folder(table.name, self.date)
+        infos = self.fs.get_file_info(pafs.FileSelector(f"{folder}/{attempt}"))
+        files = []
+        for info in sorted(infos, key=lambda entry: entry.path):
+            if info.extension == "parquet":
+                with self.fs.open_input_file(info.path) as handle:
+                    digest = hashlib.sha256(handle.read()).hexdigest()
+                    handle.seek(0)
+                    footer = pq.ParquetFile(handle)
+                    files.append(
+                        {"path": f"{attempt}/{info.base_name}", "rows": footer.metadata.num_rows, "sha256": digest}
+                    )
+                    schema = footer.schema_arrow
+        if not files:
+            raise DataError(f"{table.name} of {self.date}: the attempt in {folder}/{attempt} wrote no file")
+        rows = sum(entry["rows"] for entry in files)
+        self._put(
+            f"{folder}/manifest.json",
+            {
+                "table": table.name,
+                "run_date": self.date.isoformat(),
+                "rows": rows,
+                "schema": {field.name: str(field.type) for field in schema},
+                "files": files,
+                "covers": [day.isoformat() for day in covers] if covers else None,
+                "inputs": {name.name: [entry["sha256"] for entry in self.manifest(name)["files"]] for name in inputs},
+            },
+        )
+        for info in self.fs.get_file_info(pafs.FileSelector(folder)):
+            if info.type == pafs.FileType.Directory and info.base_name != attempt:
+                self.fs.delete_dir(info.path)
+        print(f"{table.name}: {rows:,} rows")
+        return rows
+
+    def _put(self, path: str, document: dict[str, Any]) -> None:
+        self.fs.create_dir(path.rsplit("/", 1)[0], recursive=True)
+        temporary = f"{path}.{uuid.uuid4().hex[:8]}"
+        with self.fs.open_output_stream(temporary) as stream:
+            stream.write(json.dumps(document, indent=1, sort_keys=True).encode())
+        self.fs.move(temporary, path)
+
+    # -- reads -------------------------------------------------------------------------------------------------
+    def read_arrow(
+        self, table: Table, columns: Sequence[str] | None = None, where: ds.Expression | None = None
+    ) -> pa.Table:
+        """Tonight's partition of a table in Arrow; ``where`` is pushed down."""
+        (part,) = [part for part in self.history(table)][-1:]
+        return ds.dataset(list(part.files), filesystem=self.fs).to_table(
+            columns=list(columns) if columns else None, filter=where
+        )
+
+    def read_pandas(
+        self, table: Table, columns: Sequence[str] | None = None, where: ds.Expression | None = None
+    ) -> "pd.DataFrame":
+        """Tonight's partition as a pandas frame, sorted by the table's key so that training is deterministic."""
+        frame = self.read_arrow(table, columns, where).to_pandas(self_destruct=True, split_blocks=True)
+        key = [name for name in table.key if name in frame.columns]
+        return frame.sort_values(key, kind="stable", ignore_index=True) if key else frame
+
+    def read_spark(self, spark: "SparkSession", table: Table, tonight_only: bool = False) -> "DataFrame":
+        """The table in Spark: tonight's partition, or for an incremental table its whole seamless past."""
+        from pyspark.sql import functions as F
+
+        parts = self.history(table)[-1:] if tonight_only else self.history(table)
+        frames = []
+        for part in parts:
+            frame = spark.read.parquet(*(self._spark_path(file) for file in part.files))
+            if part.end is not None:
+                frame = frame.where(F.to_date(F.col(str(table.incremental))) < F.lit(part.end))
+            frames.append(frame)
+        whole = frames[0]
+        for frame in frames[1:]:
+            whole = whole.unionByName(frame, allowMissingColumns=True)
+        table.check_columns(dict(whole.dtypes), f"the lake ({self.root}/{table.name})")
+        return whole
+
+    def _spark_path(self, file: str) -> str:
+        return self.uri + file.removeprefix(self.root) if "://" in self.uri else file
+
+
+def _spark_name(kind: pa.DataType) -> str:
+    from jobs.tables.contracts import ARROW, SPARK
+
+    for name, arrow in ARROW.items():
+        if kind == arrow:
+            return SPARK[name]
+    return "timestamp" if pa.types.is_timestamp(kind) else str(kind)
