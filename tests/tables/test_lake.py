@@ -1,0 +1,96 @@
+"""The lake: manifests, replaced attempts, seamless history, checked columns."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from jobs.runtime.args import JobArgs
+from jobs.runtime.environment import Environment
+from jobs.runtime.errors import DataError
+from jobs.runtime.site import Outcome, Site
+from jobs.tables import contracts
+from jobs.tables.lake import FIRST_DAY, Lake
+
+FIRST, SECOND = date(2024, 1, 8), date(2024, 1, 15)
+
+
+@pytest.fixture
+def args(tmp_path: Path) -> JobArgs:
+    environment = Environment(tmp_path, tmp_path, str(tmp_path / "lake"), {})
+    return JobArgs(Site(site="shop", outcome=Outcome(event_types=("purchase",))), FIRST, environment)
+
+
+def events(*days: date) -> pa.Table:
+    nulls: dict[str, list[None]] = {
+        name: [None] * len(days) for name in ("value", "quantity", "rating", "text", "session_id")
+    }
+    columns = {
+        "event_id": [f"{day}" for day in days],
+        "user_id": ["u"] * len(days),
+        "item_id": ["i"] * len(days),
+        "event_type": ["purchase"] * len(days),
+        "event_ts": [datetime(day.year, day.month, day.day, tzinfo=UTC) for day in days],
+        **nulls,
+        "event_day": list(days),
+    }
+    schema = contracts.INTERACTIONS.arrow_schema
+    return pa.table(columns, schema=schema)
+
+
+def test_missing_partition_names_table_and_day(args: JobArgs) -> None:
+    with pytest.raises(DataError, match="users of 2024-01-08 is not in the lake"):
+        Lake(args).read_arrow(contracts.USERS)
+
+
+def test_a_missing_column_is_refused_before_anything_is_written(args: JobArgs) -> None:
+    with pytest.raises(DataError, match="users in this job: missing columns user_id"):
+        Lake(args).write_arrow(contracts.USERS, pa.table({"name": ["a"]}))
+    assert not list(Path(args.environment.lake).rglob("*.parquet"))
+
+
+def test_a_retyped_column_is_refused(args: JobArgs) -> None:
+    with pytest.raises(DataError, match="user_id is bigint, not string"):
+        Lake(args).write_arrow(contracts.USERS, pa.table({"user_id": [1]}).cast(pa.schema([("user_id", pa.int64())])))
+
+
+def test_a_new_attempt_replaces_the_old_one(args: JobArgs) -> None:
+    lake = Lake(args)
+    lake.write_arrow(contracts.USERS, pa.table({"user_id": ["a"]}))
+    lake.write_arrow(contracts.USERS, pa.table({"user_id": ["b", "c"]}))
+    assert lake.read_arrow(contracts.USERS)["user_id"].to_pylist() == ["b", "c"]
+    assert len(list(Path(args.environment.lake).rglob("*.parquet"))) == 1
+
+
+def test_files_without_a_manifest_are_never_read(args: JobArgs) -> None:
+    lake = Lake(args)
+    lake.write_arrow(contracts.USERS, pa.table({"user_id": ["a"]}))
+    (manifest,) = Path(args.environment.lake).rglob("manifest.json")
+    stray = manifest.parent / "attempt-killed"
+    stray.mkdir()
+    (stray / "part-0.parquet").write_bytes(b"half")
+    assert lake.read_arrow(contracts.USERS).num_rows == 1
+    assert json.loads(manifest.read_text())["rows"] == 1
+
+
+def test_history_takes_every_day_from_the_latest_night_that_covers_it(args: JobArgs) -> None:
+    first = Lake(args)
+    first.write_arrow(contracts.INTERACTIONS, events(date(2024, 1, 3), date(2024, 1, 6)), (FIRST_DAY, FIRST))
+    second = Lake(replace(args, date=SECOND))
+    second.write_arrow(contracts.INTERACTIONS, events(date(2024, 1, 6), date(2024, 1, 9)), (date(2024, 1, 5), SECOND))
+    old, new = second.history(contracts.INTERACTIONS)
+    assert (old.start, old.end) == (FIRST_DAY, date(2024, 1, 5))
+    assert (new.start, new.end) == (date(2024, 1, 5), None)
+
+
+def test_digest_follows_content_not_attempt(args: JobArgs) -> None:
+    lake = Lake(args)
+    lake.write_arrow(contracts.USERS, pa.table({"user_id": ["a"]}))
+    before = lake.digest([contracts.USERS])
+    lake.write_arrow(contracts.USERS, pa.table({"user_id": ["a"]}))
+    assert lake.digest([contracts.USERS]) == before
+    lake.write_arrow(contracts.USERS, pa.table({"user_id": ["b"]}))
+    assert lake.digest([contracts.USERS]) != before
