@@ -116,7 +116,7 @@ class Lake:
         covers: tuple[date, date] | None = None,
         inputs: Sequence[Table] = (),
     ) -> int:
-        """Write Arrow rows as the table's partition; returns how many. Columns are checked, then the manifest is put."""
+        """Write Arrow rows as the partition; returns how many. Columns are checked first, the manifest comes last."""
         reader = data.to_reader() if isinstance(data, pa.Table) else data
         found = {field.name: _spark_name(field.type) for field in reader.schema}
         table.check_columns(found, "this job")

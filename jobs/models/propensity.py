@@ -1,0 +1,119 @@
+"""How likely a trial was to be treated: cross-fitted by user, calibrated, and checked for overlap and balance."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xgboost as xgb
+from numpy.typing import NDArray
+
+from jobs.models.boosting import Calibration, parameters, predict, to_bytes
+from jobs.models.folds import threads
+from jobs.runtime.site import Effects
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Propensity:
+    """One booster a fold (fitted without that fold's users) and the calibration of their out-of-fold predictions."""
+
+    boosters: tuple[bytes, ...]
+    calibration: Calibration
+
+    def predict(self, matrix: NDArray[np.float32], fold: NDArray[np.int64], nthread: int = 1) -> Floats:
+        """Calibrated propensities, shape (n,), each from the model that never saw the user."""
+        raw = np.zeros(len(matrix))
+        for k, booster in enumerate(self.boosters):
+            raw[fold == k] = predict(booster, matrix[fold == k], nthread)
+        return self.calibration.apply(raw)
+
+
+def fit(
+    matrix: NDArray[np.float32], treated: NDArray[Any], weight: Floats, fold: NDArray[np.int64], how: Effects, seed: int
+) -> tuple[Propensity, Floats]:
+    """Cross-fitted propensity model and its calibrated out-of-fold predictions.
+
+    ``matrix`` (n, features) with NaN where missing; ``treated`` 0/1, ``weight`` and ``fold`` of shape (n,).
+    """
+    chosen = parameters(
+        seed,
+        objective="binary:logistic",
+        max_depth=how.max_depth,
+        learning_rate=how.learning_rate,
+        min_child_weight=20.0,
+    )
+    boosters, raw = [], np.zeros(len(matrix))
+    for k in range(how.folds):
+        rest = fold != k
+        data = xgb.QuantileDMatrix(matrix[rest], treated[rest], weight=weight[rest], max_bin=128)
+        boosters.append(to_bytes(xgb.train(chosen, data, how.trees)))
+        raw[~rest] = predict(boosters[-1], matrix[~rest], threads())
+    calibration = Calibration.fit(raw, treated, weight)
+    return Propensity(tuple(boosters), calibration), calibration.apply(raw)
+
+
+def with_logged(estimated: Floats, logged: NDArray[Any]) -> Floats:
+    """The logged propensity where the log has one, the estimated one elsewhere."""
+    given = np.asarray(logged, dtype=np.float64)
+    return np.where(np.isfinite(given), given, estimated)
+
+
+def overlap(propensity: Floats, eps: float) -> NDArray[np.bool_]:
+    """True where both arms had at least probability ``eps`` (Crump et al., Biometrika 2009)."""
+    return (propensity >= eps) & (propensity <= 1.0 - eps)
+
+
+def clip(propensity: Floats, eps: float) -> Floats:
+    """Propensities moved into [eps, 1 - eps]."""
+    return np.clip(propensity, eps, 1.0 - eps)
+
+
+def brier(propensity: Floats, treated: NDArray[Any], weight: Floats) -> float:
+    """Weighted mean squared error of the propensity as a forecast of treatment."""
+    return float(np.average((propensity - treated) ** 2, weights=weight))
+
+
+def reliability(propensity: Floats, treated: NDArray[Any], weight: Floats, bins: int = 10) -> pd.DataFrame:
+    """Mean propensity against treated share in bins of equal numbers of trials."""
+    edges = np.unique(np.quantile(propensity, np.linspace(0, 1, bins + 1)))
+    place = np.clip(np.searchsorted(edges, propensity, side="right") - 1, 0, max(len(edges) - 2, 0))
+    total = np.maximum(np.bincount(place, weight), 1e-12)
+    return pd.DataFrame(
+        {
+            "predicted": np.bincount(place, weight * propensity) / total,
+            "treated_share": np.bincount(place, weight * treated) / total,
+            "trials": np.bincount(place),
+        }
+    )
+
+
+def effective_sample_size(weight: Floats) -> float:
+    """Kish: (sum w)^2 / sum w^2."""
+    return float(weight.sum() ** 2 / max(float((weight**2).sum()), 1e-12))
+
+
+def balance(
+    matrix: NDArray[np.float32], names: tuple[str, ...], treated: NDArray[Any], weight: Floats, propensity: Floats
+) -> pd.DataFrame:
+    """Standardised mean difference of each feature between the arms, as it is and after inverse-propensity weighting.
+
+    Below 0.1 after weighting is balanced (Austin, Statistics in Medicine 2009). Missing values are left out.
+    """
+    inverse = weight * np.where(treated == 1, 1.0 / propensity, 1.0 / (1.0 - propensity))
+    arms = [treated == 1, treated == 0]
+    rows = []
+    for place, name in enumerate(names):
+        column = matrix[:, place].astype(np.float64)
+        known = np.isfinite(column)
+        if not all((arm & known).any() for arm in arms):
+            continue
+        spread = np.sqrt(np.mean([np.var(column[arm & known]) for arm in arms]))
+        differences = [
+            (np.average(column[a], weights=w[a]) - np.average(column[b], weights=w[b])) / max(spread, 1e-12)
+            for w in (weight, inverse)
+            for a, b in [(arms[0] & known, arms[1] & known)]
+        ]
+        rows.append((name, *differences))
+    return pd.DataFrame(rows, columns=["feature", "before", "after"])

@@ -1,0 +1,100 @@
+"""The relevance ranker: XGBoost on retrieved candidates of past label windows, calibrated to probabilities."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import xgboost as xgb
+from numpy.typing import NDArray
+
+from jobs.models.boosting import Calibration, parameters, predict, to_bytes
+from jobs.models.folds import threads, uniform_ids, uniform_rows
+from jobs.runtime.site import Ranker
+from jobs.tables.contracts import FEATURES, RETRIEVAL_FEATURES, SOURCES
+
+COLUMNS = (*SOURCES, *RETRIEVAL_FEATURES, *FEATURES)
+STOPPING_SHARE = 0.15  # of users, whose rows only say when to stop
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A booster as bytes, its calibration and how many rounds it has."""
+
+    booster: bytes
+    calibration: Calibration
+    rounds: int
+
+    def relevance(self, matrix: NDArray[np.float32], nthread: int = 1) -> NDArray[np.float64]:
+        """Calibrated probability of the outcome in the window, shape (n,)."""
+        return self.calibration.apply(predict(self.booster, matrix, nthread))
+
+    def score(self, matrix: NDArray[np.float32], nthread: int = 1) -> NDArray[np.float64]:
+        """Uncalibrated output, shape (n,): isotonic steps tie, this ranks."""
+        return predict(self.booster, matrix, nthread)
+
+
+def matrix(frame: pd.DataFrame) -> NDArray[np.float32]:
+    """Feature matrix of shape (rows, len(COLUMNS)); missing is NaN."""
+    out = np.empty((len(frame), len(COLUMNS)), dtype=np.float32)
+    for place, name in enumerate(COLUMNS):
+        out[:, place] = frame[name].to_numpy(dtype=np.float32, na_value=np.nan)
+    return out
+
+
+def fit(frame: pd.DataFrame, settings: Ranker, seed: int, rounds: int | None = None) -> Fitted:
+    """Fit on labelled candidates sorted by (user_id, item_id, as_of), all of them earlier than what is predicted.
+
+    Some users are kept back: their rows stop the boosting and calibrate it (isotonic). With ``rounds`` given, all
+    users are fitted for that many rounds, and the calibration is that of a model fitted without the users kept back.
+    Negatives are thinned by a hash of their key and weighted back. Objective ``rank:ndcg`` groups by (user, as_of):
+    Burges 2010, LambdaMART.
+    """
+    back = uniform_ids(frame["user_id"], "ranker stopping") < STOPPING_SHARE
+    label = frame["label"].to_numpy(dtype=np.float32)
+    drawn = uniform_rows(frame["user_id"], frame["item_id"], frame["as_of"].astype(str), salt="negatives")
+    keep = (label > 0) | (drawn < settings.negative_share)
+    weight = np.where(label > 0, 1.0, 1.0 / settings.negative_share)
+    group = frame.groupby(["user_id", "as_of"], sort=True).ngroup().to_numpy()
+    order = np.argsort(group, kind="stable")
+    x = matrix(frame)
+
+    def dmatrix(rows: NDArray[np.bool_], ref: xgb.QuantileDMatrix | None = None) -> xgb.QuantileDMatrix:
+        picked = order[rows[order]]
+        ranked = settings.objective == "rank:ndcg"
+        return xgb.QuantileDMatrix(
+            x[picked],
+            label[picked],
+            weight=None if ranked else weight[picked],
+            qid=group[picked] if ranked else None,
+            max_bin=128,
+            ref=ref,
+        )
+
+    chosen = parameters(
+        seed,
+        objective=settings.objective,
+        max_depth=settings.max_depth,
+        learning_rate=settings.learning_rate,
+        min_child_weight=10.0,
+        eval_metric="logloss" if settings.objective == "binary:logistic" else "ndcg@10",
+    )
+    train = dmatrix(keep & ~back)
+    if rounds is None:
+        stop = dmatrix(keep & back, ref=train)
+        booster = xgb.train(
+            chosen,
+            train,
+            settings.rounds,
+            evals=[(stop, "stop")],
+            early_stopping_rounds=settings.early_stopping_rounds,
+            verbose_eval=False,
+        )
+        rounds = booster.best_iteration + 1
+        booster = booster[:rounds]
+        final = to_bytes(booster)
+        calibrating = final
+    else:
+        calibrating = to_bytes(xgb.train(chosen, train, rounds))
+        final = to_bytes(xgb.train(chosen, dmatrix(keep), rounds))
+    calibration = Calibration.fit(predict(calibrating, x[back], threads()), label[back])
+    return Fitted(final, calibration, rounds)

@@ -1,0 +1,61 @@
+"""Three attempts to refute an average effect; each fits propensity and outcome models anew.
+
+Source: the refuters of Sharma and Kiciman, "DoWhy", 2020; placebo and random common cause as in Imbens and Rubin 2015.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from jobs.models import propensity
+from jobs.models.doubly_robust import AverageEffect, Trials, estimate
+from jobs.models.folds import uniform_ids
+from jobs.runtime.site import Effects
+
+STRATA = 20
+
+
+def subsample(trials: Trials, rows: int, salt: str) -> Trials:
+    """Whole users, by hash, that together have about ``rows`` trials."""
+    if len(trials.outcome) <= rows:
+        return trials
+    return trials.take(uniform_ids(trials.users, salt) < rows / len(trials.outcome))
+
+
+def placebo(trials: Trials, how: Effects, seed: int) -> AverageEffect:
+    """The effect of a treatment that did nothing: permuted within propensity strata, propensity fitted anew.
+
+    Within a stratum the placebo keeps the treated share, so its confounding by the features stays and its effect is
+    zero. An estimate whose interval leaves out zero means the engine finds effects where there are none.
+    """
+    _, e = propensity.fit(trials.matrix, trials.treated, trials.weight, trials.fold, how, seed)
+    return estimate(replace(trials, treated=permuted(trials.treated, e, seed)), how, seed)
+
+
+def permuted(treated: NDArray[np.int32], e: NDArray[np.float64], seed: int) -> NDArray[np.int32]:
+    """Treatment shuffled within ``STRATA`` strata of equally many trials by propensity."""
+    rng = np.random.default_rng(seed)
+    stratum = pd.Series(e).rank(method="first").to_numpy() * STRATA // (len(e) + 1)
+    out = treated.copy()
+    for level in range(STRATA):
+        rows = np.flatnonzero(stratum == level)
+        out[rows] = treated[rng.permutation(rows)]
+    return out
+
+
+def random_subset(trials: Trials, how: Effects, seed: int, share: float = 0.7) -> AverageEffect:
+    """The effect among a random share of the users."""
+    return estimate(trials.take(uniform_ids(trials.users, f"subset {seed}") < share), how, seed)
+
+
+def random_common_cause(trials: Trials, how: Effects, seed: int) -> AverageEffect:
+    """The effect after adding a feature of pure noise."""
+    noise = np.random.default_rng(seed).normal(size=(len(trials.outcome), 1)).astype(np.float32)
+    return estimate(replace(trials, matrix=np.hstack([trials.matrix, noise])), how, seed)
+
+
+def stable(first: AverageEffect, again: AverageEffect) -> bool:
+    """Whether two estimates agree: their difference is within 2.58 standard errors of independent estimates."""
+    return abs(first.value - again.value) <= 2.58 * float(np.hypot(first.error, again.error))

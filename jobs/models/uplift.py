@@ -1,0 +1,140 @@
+"""Effect learners of CausalML, cross-fitted by user and taken out as plain XGBoost boosters with a recipe.
+
+Scoring needs neither CausalML nor pickle: a fold is a dictionary of boosters, and the recipe says how their outputs
+become an effect. Sources: Kunzel et al., PNAS 2019 (S, T, X); Nie and Wager, Biometrika 2021 (R); Kennedy 2020 (DR).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from xgboost import XGBRegressor
+
+from jobs.models.boosting import predict, to_bytes
+from jobs.models.doubly_robust import Trials
+from jobs.models.folds import threads
+from jobs.models.propensity import clip
+from jobs.runtime.site import Effects
+
+Floats = NDArray[np.float64]
+Boosters = dict[str, bytes]
+RECIPES = {
+    "s": "m(x, 1) - m(x, 0), the treatment being the first column",
+    "t": "m1 - m0",
+    "x": "e * tau_c + (1 - e) * tau_t",
+    "r": "tau",
+    "dr": "mean of tau_0, tau_1, tau_2",
+}
+
+
+class WeightedRegressor(XGBRegressor):
+    """An XGBRegressor whose last column is the row's weight: CausalML passes no weights on, but it passes columns."""
+
+    def fit(self, X: NDArray[Any], y: NDArray[Any], sample_weight: Any = None, **kwargs: Any) -> "WeightedRegressor":
+        """Fit on all but the last column, weighted by it (and by ``sample_weight``, where the learner has its own)."""
+        weight = X[:, -1] if sample_weight is None else X[:, -1] * sample_weight
+        super().fit(X[:, :-1], y, sample_weight=weight, **kwargs)
+        return self
+
+    def predict(self, X: NDArray[Any], **kwargs: Any) -> NDArray[Any]:
+        """Predictions without the last column."""
+        return np.asarray(super().predict(X[:, :-1], **kwargs), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Learner:
+    """One set of boosters a fold (fitted without that fold's users) and the name of their recipe."""
+
+    recipe: str
+    folds: tuple[Boosters, ...]
+
+    def predict(self, matrix: NDArray[np.float32], e: Floats, fold: NDArray[np.int64], nthread: int = 1) -> Floats:
+        """Effects, shape (n,), each from the fold model that never saw the user; ``e`` is the propensity."""
+        effect = np.zeros(len(matrix))
+        for k, boosters in enumerate(self.folds):
+            rows = fold == k
+            if rows.any():
+                effect[rows] = evaluate(self.recipe, boosters, matrix[rows], e[rows], nthread)
+        return effect
+
+
+def evaluate(recipe: str, boosters: Boosters, matrix: NDArray[np.float32], e: Floats, nthread: int = 1) -> Floats:
+    """The recipe's effect for features (n, columns) and propensities (n,)."""
+    if recipe == "s":
+        first = np.zeros((len(matrix), 1), dtype=np.float32)
+        without, shown = np.hstack([first, matrix]), np.hstack([first + 1, matrix])
+        return predict(boosters["m"], shown, nthread) - predict(boosters["m"], without, nthread)
+    out = {name: predict(raw, matrix, nthread) for name, raw in boosters.items()}
+    if recipe == "t":
+        return out["m1"] - out["m0"]
+    if recipe == "x":
+        return e * out["tau_c"] + (1.0 - e) * out["tau_t"]
+    return np.mean([out[name] for name in sorted(out)], axis=0)
+
+
+def fit(trials: Trials, e: Floats, how: Effects, seed: int) -> Learner:
+    """Cross-fit the site's learner: fold model k sees only users outside fold k.
+
+    ``e`` are our own cross-fitted propensities, shape (n,), clipped here to the overlap bounds; CausalML's default
+    would fit its own.
+    """
+    folds = []
+    for k in range(how.folds):
+        rest = trials.fold != k
+        model = fit_causalml(trials.take(rest), clip(e[rest], how.overlap_eps), how, seed)
+        folds.append(extract(how.learner, model))
+    return Learner(how.learner, tuple(folds))
+
+
+def fit_causalml(trials: Trials, e: Floats, how: Effects, seed: int) -> Any:
+    """A fitted CausalML learner; its feature matrix carries the weights as a last column."""
+    from causalml.inference.meta import (
+        BaseDRRegressor,
+        BaseRRegressor,
+        BaseSRegressor,
+        BaseTRegressor,
+        BaseXRegressor,
+    )
+
+    base = WeightedRegressor(
+        n_estimators=how.trees,
+        max_depth=how.max_depth,
+        learning_rate=how.learning_rate,
+        min_child_weight=20.0,
+        reg_lambda=5.0,
+        tree_method="hist",
+        max_bin=128,
+        random_state=seed,
+        n_jobs=threads(),
+    )
+    given = {"X": weighted(trials), "treatment": trials.treated, "y": trials.outcome}
+    if how.learner == "r":
+        model = BaseRRegressor(learner=base, n_fold=2, random_state=seed)
+        model.cv_n_jobs = 1  # one process: -1 multiplies memory
+        return model.fit(**given, p=e, verbose=False)
+    if how.learner == "dr":
+        return BaseDRRegressor(learner=base).fit(**given, p=e, seed=seed)
+    if how.learner == "x":
+        return BaseXRegressor(learner=base).fit(**given, p=e)
+    return (BaseTRegressor if how.learner == "t" else BaseSRegressor)(learner=base).fit(**given)
+
+
+def weighted(trials: Trials) -> NDArray[np.float32]:
+    """Features with the weights as a last column."""
+    return np.column_stack([trials.matrix, trials.weight.astype(np.float32)])
+
+
+def extract(recipe: str, model: Any) -> Boosters:
+    """The boosters of a fitted CausalML learner that its recipe needs."""
+    if recipe == "s":
+        found = {"m": model.models[1]}
+    elif recipe == "t":
+        found = {"m0": model.model_c, "m1": model.models_t[1]}
+    elif recipe == "x":
+        found = {"tau_c": model.models_tau_c[1], "tau_t": model.models_tau_t[1]}
+    elif recipe == "r":
+        found = {"tau": model.models_tau[1]}
+    else:
+        found = {f"tau_{place}": part for place, part in enumerate(model.models_tau[1])}
+    return {name: to_bytes(part.get_booster()) for name, part in found.items()}

@@ -1,0 +1,213 @@
+"""Great Expectations over lake tables: suites from ``expectations/``, Data Docs at a stable address, errors in one line.
+
+Every check is exact, on all rows. What keeps a table of many million rows light is the form it comes in: only the
+columns its suite names, strings that repeat as categories, and the table's own key as dictionary codes, since
+uniqueness and nulls are all that is asked of it. No result carries a row or a value of the data, only counts.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from jobs.runtime.args import JobArgs
+from jobs.runtime.environment import ROOT
+from jobs.runtime.errors import DataError, SetupError
+
+SUITES = ROOT / "expectations"
+COUNTS_ONLY = {"result_format": "BASIC", "partial_unexpected_count": 0}
+PAIR_FORM = 2_000_000  # rows above which a table's own key is checked as dictionary codes
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one expectation found; ``failing`` is None where the rule speaks of the table, not of rows."""
+
+    table: str
+    column: str
+    expectation: str
+    severity: str
+    success: bool
+    failing: int | None
+    rows: int | None
+    observed: str | None
+    note: str
+
+    def __str__(self) -> str:
+        found = f"{self.failing:,} of {self.rows:,} rows fail" if self.failing is not None else f"found {self.observed}"
+        where = f"{self.table}.{self.column}" if self.column else self.table
+        return f"{where} {self.expectation}: {found} ({self.note})"
+
+
+def suite_columns(table: str) -> list[str]:
+    """Columns a suite reads, in the order it names them."""
+    names: dict[str, None] = {}
+    for expectation in load_suite(table)["expectations"]:
+        kwargs = expectation["kwargs"]
+        for name in [
+            kwargs.get("column"),
+            kwargs.get("column_A"),
+            kwargs.get("column_B"),
+            *kwargs.get("column_list", ()),
+        ]:
+            if name:
+                names[name] = None
+    return list(names)
+
+
+def load_suite(table: str) -> dict[str, Any]:
+    """The suite of a table as it lies in ``expectations/``; SetupError where there is none."""
+    path = SUITES / f"{table}.json"
+    if not path.exists():
+        raise SetupError(f"no suite {path}; every checked table has one")
+    return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def light_frame(data: pa.Table, key: tuple[str, ...] = ()) -> pd.DataFrame:
+    """Arrow rows as a small pandas frame: categories for text, UTC times without a zone, days as times."""
+    columns: dict[str, Any] = {}
+    for name in data.column_names:
+        column = data.column(name)
+        kind = column.type
+        if pa.types.is_timestamp(kind):
+            columns[name] = column.cast(pa.timestamp("us")).to_pandas()
+        elif pa.types.is_date(kind):
+            columns[name] = column.cast(pa.timestamp("s")).to_pandas()
+        elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
+            if key == (name,) and data.num_rows > PAIR_FORM:
+                columns[name] = _codes(column)
+            else:
+                columns[name] = (column if key == (name,) else column.dictionary_encode()).to_pandas()
+        else:
+            columns[name] = column.to_pandas()
+    return pd.DataFrame(columns, copy=False)
+
+
+def _codes(column: pa.ChunkedArray) -> pd.Series:
+    encoded = column.combine_chunks().dictionary_encode()
+    return pd.Series(encoded.indices.to_pandas())
+
+
+def is_known(column: pa.ChunkedArray, ids: pa.ChunkedArray) -> pa.ChunkedArray:
+    """True where an id is one of ``ids``; null ids stay null, for the not-null rule to count."""
+    known = pc.is_in(column, value_set=ids.combine_chunks())
+    return pc.if_else(pc.is_valid(column), known, pa.scalar(None, pa.bool_()))
+
+
+def docs_folder(args: JobArgs, name: str) -> Path:
+    """Where a check's Data Docs lie: the same address for the same site, date and check."""
+    return args.environment.home / "docs" / "data_docs" / args.site.site / args.date.isoformat() / name
+
+
+def validate(
+    frames: Mapping[str, pd.DataFrame], parameters: Mapping[str, Any], run_date: date, docs: Path | None = None
+) -> list[Result]:
+    """Results of every frame against its table's suite in one GX context; Data Docs replace the folder ``docs``.
+
+    ``parameters`` fill the suites' ``$PARAMETER``s. Nothing is raised for data that fail: see ``require``.
+    """
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    import great_expectations as gx
+    from great_expectations.core.run_identifier import RunIdentifier
+
+    with tempfile.TemporaryDirectory(prefix="nightlift-docs-") as temporary:
+        context = gx.get_context(mode="ephemeral")
+        context.variables.progress_bars = {"globally": False}
+        for site in list(context.get_site_names()):
+            context.delete_data_docs_site(site)
+        if docs:
+            backend = {"class_name": "TupleFilesystemStoreBackend", "base_directory": temporary}
+            context.add_data_docs_site(
+                "nightlift",
+                {
+                    "class_name": "SiteBuilder",
+                    "store_backend": backend,
+                    "site_index_builder": {"class_name": "DefaultSiteIndexBuilder", "show_cta_footer": False},
+                },
+            )
+        run_time = datetime(run_date.year, run_date.month, run_date.day, tzinfo=UTC)
+        source = context.data_sources.add_pandas("lake")
+        results = []
+        for table, frame in frames.items():
+            suite = context.suites.add(gx.ExpectationSuite(**load_suite(table)))
+            batch = source.add_dataframe_asset(table).add_batch_definition_whole_dataframe(table)
+            definition = context.validation_definitions.add(
+                gx.ValidationDefinition(name=table, data=batch, suite=suite)
+            )
+            outcome = definition.run(
+                batch_parameters={"dataframe": frame},
+                expectation_parameters=dict(parameters),
+                result_format=COUNTS_ONLY,
+                run_id=RunIdentifier(run_name=table, run_time=run_time),
+            )
+            results.extend(_result(table, entry) for entry in outcome.results)
+        if docs:
+            context.build_data_docs()
+            docs.parent.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(docs, ignore_errors=True)
+            shutil.copytree(temporary, docs)
+    return results
+
+
+def _result(table: str, entry: Any) -> Result:
+    configuration, found = entry.expectation_config, entry.result or {}
+    kwargs = configuration.kwargs
+    column = kwargs.get("column") or ", ".join(
+        kwargs.get("column_list") or [kwargs[name] for name in ("column_A", "column_B") if name in kwargs]
+    )
+    observed = found.get("observed_value")
+    if entry.exception_info and any(
+        part.get("raised_exception")
+        for part in [entry.exception_info, *entry.exception_info.values()]
+        if isinstance(part, dict)
+    ):
+        observed = f"an error: {_first_message(entry.exception_info)}"
+    return Result(
+        table=table,
+        column=column,
+        expectation=configuration.type.removeprefix("expect_"),
+        severity=str(getattr(configuration.severity, "value", configuration.severity) or "critical"),
+        success=bool(entry.success),
+        failing=found.get("unexpected_count"),
+        rows=found.get("element_count"),
+        observed=None if observed is None else str(observed),
+        note=str(configuration.meta.get("notes", "")) if configuration.meta else "",
+    )
+
+
+def _first_message(information: dict[str, Any]) -> str:
+    for part in [information, *information.values()]:
+        if isinstance(part, dict) and part.get("exception_message"):
+            return " ".join(str(part["exception_message"]).split())[:300]
+    return "unknown"
+
+
+def require(results: list[Result], where: str) -> None:
+    """Print the warnings; DataError names table, column, rule, failing count and rows of every critical failure."""
+    failed = [result for result in results if not result.success]
+    for result in failed:
+        if result.severity != "critical":
+            print(f"{result.severity}: {result}")
+    critical = [str(result) for result in failed if result.severity == "critical"]
+    if critical:
+        raise DataError(f"{where}: {'; '.join(critical)}")
+    print(f"{where}: {len(results) - len(failed)} of {len(results)} expectations hold, none of the others critical")
+
+
+def check(args: JobArgs, name: str, frames: Mapping[str, pd.DataFrame], **parameters: Any) -> dict[str, Any]:
+    """Validate, build the Data Docs, fail where it is critical; returns a small record of the check for the lake."""
+    run_date = datetime(args.date.year, args.date.month, args.date.day)
+    docs = docs_folder(args, name)
+    results = validate(frames, {"run_date": run_date, **parameters}, args.date, docs)
+    print(f"Data Docs: {docs / 'index.html'}")
+    require(results, f"{name} of {args.site.site}, {args.date}")
+    return {"docs": str(docs / "index.html"), "results": [asdict(result) for result in results]}

@@ -1,0 +1,118 @@
+"""The services of one machine: PostgreSQL, MLflow, Spark and Airflow, started, kept and ended together."""
+
+import contextlib
+import os
+import shutil
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from jobs.runtime.environment import Environment
+from jobs.runtime.errors import SetupError
+from jobs.runtime.services import airflow, mlflow_server, postgres, spark_connect
+from jobs.runtime.services.home import MARKER, Home, Say
+from jobs.runtime.services.processes import listens, locked
+
+__all__ = ["addresses", "clean", "running", "stop", "up"]
+
+
+def up(environment: Environment, say: Say = print, with_airflow: bool = True) -> Environment:
+    """Start what does not run; healthy services are kept. Returns the environment with its addresses.
+
+    An address given by the environment (MLFLOW_TRACKING_URI, AIRFLOW_CONN_SPARK_DEFAULT) is used instead of a service
+    of our own. Raises SetupError that names the service and its log.
+    """
+    with locked(environment.home / ".lock"), _disk_errors(environment.home):
+        home = Home.open(environment)
+        home.taken = _ports_in_use(home)
+        postgres.up(home, say)
+        parts = []
+        if not os.environ.get("MLFLOW_TRACKING_URI"):
+            parts.append(mlflow_server.up)
+        if _own_spark():
+            parts.append(spark_connect.up)
+        else:
+            home.end("spark")
+            home.forget("spark_remote")
+        if with_airflow:
+            parts.append(airflow.up)
+        with ThreadPoolExecutor(len(parts) or 1) as pool:
+            starts = [pool.submit(part, home, say) for part in parts]
+        home.save()
+        for one in starts:
+            one.result()
+        (home.path / "docs").mkdir(exist_ok=True)
+    return Environment.load()
+
+
+def stop(environment: Environment, say: Say = print) -> None:
+    """End the services of this home; state is kept. Processes of others are never touched."""
+    if not environment.home.exists():
+        return
+    with locked(environment.home / ".lock"):
+        home = Home.open(environment)
+        with ThreadPoolExecutor(6) as pool:
+            ended = [name for names in pool.map(home.end, [*airflow.NAMES, "spark", "mlflow"]) for name in names]
+        server = home.process("postgres")
+        if server:
+            os.kill(server.pid, signal.SIGINT)  # fast shutdown: sessions end, nothing is lost
+            server.end(20.0)
+            home.end("postgres")
+            ended.append("postgres")
+        home.record = {key: home.record[key] for key in ("ports", "pgdata") if key in home.record}
+        home.save()
+    say(f"stopped: {', '.join(ended)}" if ended else "nothing was running")
+
+
+def clean(environment: Environment, say: Say = print) -> None:
+    """Stop, then remove the state of this home: warehouse, lake, models, Airflow's history.
+
+    Only a folder that Nightlift made itself is removed whole; raises SetupError for any other.
+    """
+    if not environment.home.exists():
+        say(f"nothing to remove: {environment.home} does not exist")
+        return
+    if not (environment.home / MARKER).exists():
+        raise SetupError(f"{environment.home} was not made by Nightlift; remove what you want removed by hand")
+    stop(environment, say)
+    elsewhere = Home.open(environment).record.get("pgdata")
+    for folder in filter(None, [elsewhere and Path(elsewhere).parent, environment.home]):
+        shutil.rmtree(folder, ignore_errors=True)
+    say(f"removed {environment.home}")
+
+
+def running(environment: Environment) -> dict[str, bool]:
+    """Which services of this home run."""
+    home = Home.open(environment)
+    return {name: home.process(name) is not None for name in ("postgres", "mlflow", "spark", *airflow.NAMES)}
+
+
+def addresses(environment: Environment) -> dict[str, str]:
+    """Where people look: label and address, without secrets."""
+    record = environment.services
+    docs = environment.home / "docs"
+    return {
+        "Airflow": f"{record.get('airflow_url', 'not running')}  (user admin, password in "
+        f"{environment.home / 'airflow-admin-password'})",
+        "MLflow": environment.mlflow_uri,
+        "Data Docs": (docs / "data_docs" / "index.html").as_uri(),
+        "report": (docs / "report.html").as_uri(),
+    }
+
+
+def _own_spark() -> bool:
+    return not os.environ.get("SPARK_REMOTE") and not os.environ.get("AIRFLOW_CONN_SPARK_DEFAULT")
+
+
+def _ports_in_use(home: Home) -> set[int]:
+    """Ports of our own services that run: another service must not pick them."""
+    return {port for name, port in home.record.get("ports", {}).items() if home.process(name) and listens(port)}
+
+
+@contextlib.contextmanager
+def _disk_errors(folder: Path):  # type: ignore[no-untyped-def]
+    try:
+        yield
+    except OSError as error:
+        what = error.strerror or str(error)
+        raise SetupError(f"{error.filename or folder}: {what}; free space there or set NIGHTLIFT_HOME") from error

@@ -1,0 +1,147 @@
+"""Raw rows to believed rows: every row is kept or quarantined for exactly one reason."""
+
+from dataclasses import dataclass
+from datetime import date
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from jobs.tables import contracts
+
+REASONS = (
+    "missing_key",
+    "duplicate",
+    "unknown_user",
+    "unknown_item",
+    "future",
+    "impossible_value",
+    "impossible_quantity",
+    "bad_propensity",
+    "bot_like",
+)
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What is believed: days before ``run_date``, and values, quantities and events a user-day up to these."""
+
+    run_date: date
+    max_value: float
+    max_quantity: float
+    max_events_per_user_day: int
+
+
+def users(raw: DataFrame) -> DataFrame:
+    """Users with a ``reason`` column, null where the row is kept."""
+    return _first_of_key(raw, "user_id", [])
+
+
+def items(raw: DataFrame) -> DataFrame:
+    """Items with a ``reason``; an unknown category becomes 'unknown', an impossible price null."""
+    price = F.col("price")
+    marked = _first_of_key(raw, "item_id", [])
+    category = F.when(F.trim("category") == "", None).otherwise(F.col("category"))
+    return marked.withColumns(
+        {
+            "category": F.coalesce(category, F.lit("unknown")),
+            "price": F.when(_finite(price) & (price >= 0), price),
+        }
+    )
+
+
+def interactions(raw: DataFrame, user_ids: DataFrame, item_ids: DataFrame, bounds: Bounds) -> DataFrame:
+    """Events with ``event_day`` and ``reason``; ``user_ids`` and ``item_ids`` are the believed users and items."""
+    keys = ["event_id", "user_id", "item_id", "event_type", "event_ts"]
+    marked = _first_of_key(raw, "event_id", keys[1:], "event_ts")
+    marked = _known(_known(marked, user_ids, "user_id"), item_ids, "item_id")
+    quantity, value = F.col("quantity"), F.col("value")
+    checks = {
+        "unknown_user": F.col("known_user_id").isNull(),
+        "unknown_item": F.col("known_item_id").isNull(),
+        "future": F.to_date("event_ts") >= F.lit(bounds.run_date),
+        "impossible_value": _impossible(value, bounds.max_value),
+        "impossible_quantity": _impossible(quantity, bounds.max_quantity),
+    }
+    marked = marked.withColumn("event_day", F.to_date("event_ts")).withColumn("reason", _first_reason(checks))
+    crowded = (
+        marked.where(F.col("reason").isNull())
+        .groupBy(F.col("user_id").alias("bot_user"), F.col("event_day").alias("bot_day"))
+        .count()
+        .where(F.col("count") > bounds.max_events_per_user_day)
+    )
+    is_crowded = (F.col("user_id") == F.col("bot_user")) & (F.col("event_day") == F.col("bot_day"))
+    marked = marked.join(F.broadcast(crowded), is_crowded, how="left")
+    reason = F.coalesce(F.col("reason"), F.when(F.col("bot_user").isNotNull(), "bot_like"))
+    return marked.select(*contracts.INTERACTIONS.names, reason.alias("reason"))
+
+
+def exposures(raw: DataFrame, user_ids: DataFrame, item_ids: DataFrame, bounds: Bounds) -> DataFrame:
+    """Exposures with ``exposed_day`` and ``reason``."""
+    marked = _first_of_key(raw, "exposure_id", ["user_id", "item_id", "exposed_at"], "exposed_at")
+    marked = _known(_known(marked, user_ids, "user_id"), item_ids, "item_id")
+    propensity = F.col("propensity")
+    checks = {
+        "unknown_user": F.col("known_user_id").isNull(),
+        "unknown_item": F.col("known_item_id").isNull(),
+        "future": F.to_date("exposed_at") >= F.lit(bounds.run_date),
+        "bad_propensity": propensity.isNotNull() & ~(_finite(propensity) & (propensity > 0) & (propensity <= 1)),
+    }
+    marked = marked.withColumn("exposed_day", F.to_date("exposed_at")).withColumn("reason", _first_reason(checks))
+    return marked.select(*contracts.EXPOSURES.names, "reason")
+
+
+def kept(marked: DataFrame) -> DataFrame:
+    """The rows that are believed."""
+    return marked.where(F.col("reason").isNull()).drop("reason")
+
+
+def quarantined(marked: DataFrame, table: contracts.Table) -> DataFrame:
+    """The rows that are not, in the QUARANTINE contract: table, reason, key and the row as JSON."""
+    columns = [F.col(name) for name in marked.columns if name != "reason"]
+    return marked.where(F.col("reason").isNotNull()).select(
+        F.lit(table.name).alias("table"),
+        "reason",
+        F.col(table.key[0]).alias("key"),
+        F.to_json(F.struct(*columns)).alias("row"),
+    )
+
+
+def _first_of_key(raw: DataFrame, key: str, required: list[str], time: str | None = None) -> DataFrame:
+    """Mark rows with a null or empty key, and all but the first row of a repeated key.
+
+    Only keys whose hash is seen twice are sorted, so the usual night pays one narrow count instead of a wide sort.
+    """
+    hashed = F.xxhash64(F.col(key))
+    repeated = raw.groupBy(hashed.alias("key_hash")).count().where(F.col("count") > 1).select("key_hash")
+    complete = [F.col(name).isNotNull() for name in required]
+    present = F.col(key).isNotNull() & (F.trim(F.col(key)) != "")
+    for condition in complete:
+        present = present & condition
+    marked = raw.withColumn("present", F.coalesce(present, F.lit(False))).join(
+        F.broadcast(repeated), hashed == F.col("key_hash"), how="left"
+    )
+    single = marked.where(F.col("key_hash").isNull() | ~F.col("present")).withColumn("copy", F.lit(1))
+    order = [F.col(name) for name in ([time] if time else []) + sorted(set(raw.columns) - {key, time})]
+    first = Window.partitionBy(key).orderBy(*order)
+    several = marked.where(F.col("key_hash").isNotNull() & F.col("present")).withColumn(
+        "copy", F.row_number().over(first)
+    )
+    reason = F.when(~F.col("present"), "missing_key").when(F.col("copy") > 1, "duplicate")
+    return single.unionByName(several).withColumn("reason", reason).drop("present", "key_hash", "copy")
+
+
+def _known(marked: DataFrame, ids: DataFrame, key: str) -> DataFrame:
+    known = ids.select(F.col(key).alias(f"known_{key}"))
+    return marked.join(F.broadcast(known), F.col(key) == F.col(f"known_{key}"), how="left")
+
+
+def _first_reason(checks: dict[str, Column]) -> Column:
+    return F.coalesce(F.col("reason"), *(F.when(wrong, F.lit(reason)) for reason, wrong in checks.items()))
+
+
+def _finite(value: Column) -> Column:
+    return value.isNotNull() & ~F.isnan(value) & (F.abs(value) < F.lit(float("inf")))
+
+
+def _impossible(value: Column, most: float) -> Column:
+    return value.isNotNull() & (F.isnan(value) | (value < 0) | (value > most))

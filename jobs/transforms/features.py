@@ -1,0 +1,229 @@
+"""Daily aggregates, and the features of users, items and pairs whose every window ends before its as-of day."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from jobs.tables import contracts
+
+MICRO = 1_000_000  # decayed counts and feedback are sums of integer millionths: exact, so in any order the same
+SHOWN_DAYS = 91  # an exposure older than this counts as not shown
+MASK_BITS = 60
+
+
+def pair_days(
+    interactions: DataFrame, items: DataFrame, outcomes: Sequence[str], feedback: Mapping[str, float], value: str | None
+) -> DataFrame:
+    """PAIR_DAYS: one row a user, item and day."""
+    is_outcome = F.col("event_type").isin(*outcomes)
+    weight = F.lit(0)
+    for kind, points in sorted(feedback.items()):
+        weight = F.when(F.col("event_type") == kind, F.lit(round(points * MICRO))).otherwise(weight)
+    cents = F.round(F.coalesce(F.col(value), F.lit(0.0)) * 100).cast("bigint") if value else F.lit(0).cast("bigint")
+    days = interactions.groupBy("user_id", "item_id", "event_day").agg(
+        F.count(F.when(is_outcome, 1)).alias("outcomes"),
+        F.count("*").alias("events"),
+        (F.sum(weight.cast("bigint")) / MICRO).alias("feedback"),
+        F.sum(F.when(is_outcome, cents).otherwise(F.lit(0))).alias("value_cents"),
+    )
+    return days.join(F.broadcast(items.select("item_id", "category")), on="item_id", how="inner").select(
+        *contracts.PAIR_DAYS.names
+    )
+
+
+def pair_shown_days(exposures: DataFrame) -> DataFrame:
+    """PAIR_SHOWN_DAYS: one row a user, item and day on which it was shown."""
+    return exposures.select(*contracts.PAIR_SHOWN_DAYS.names).distinct()
+
+
+def user_features(days: DataFrame, as_ofs: Sequence[date]) -> DataFrame:
+    """USER_FEATURE_TABLE of the users with an event before the as-of day."""
+    active = days.groupBy("user_id", "event_day").agg(
+        F.sum("outcomes").alias("outcomes"), F.sum("value_cents").alias("value_cents")
+    )
+    age, before = _before(active, as_ofs)
+    table = before.groupBy("user_id", "as_of").agg(
+        F.min(age).alias("user_days_since_last"),
+        F.max(age).alias("user_tenure_days"),
+        *(F.count(F.when(age <= n, 1)).alias(f"user_active_days_{n}d") for n in (28, 91)),
+        *(_windowed("outcomes", age, n).alias(f"user_outcomes_{n}d") for n in (28, 91)),
+        *((_windowed("value_cents", age, n) / 100).alias(f"user_value_{n}d") for n in (28, 91)),
+    )
+    tried = _distinct_pairs(days.where(F.col("outcomes") > 0), "event_day", as_ofs, (91,), "user_id", "user_items")
+    return _contract(table.join(tried, on=["user_id", "as_of"], how="left"), contracts.USER_FEATURE_TABLE)
+
+
+def item_features(days: DataFrame, shown: DataFrame, items: DataFrame, as_ofs: Sequence[date]) -> DataFrame:
+    """ITEM_FEATURE_TABLE of all items at every as-of day."""
+    bought = days.where(F.col("outcomes") > 0)
+    daily = bought.groupBy("item_id", "event_day").agg(F.sum("outcomes").alias("outcomes"))
+    age, before = _before(daily, as_ofs)
+    sales = before.groupBy("item_id", "as_of").agg(
+        *(_windowed("outcomes", age, n).alias(f"item_outcomes_{n}d") for n in (7, 28, 91)),
+        F.min(age).alias("item_days_since_last"),
+    )
+    buyers = _distinct_pairs(bought, "event_day", as_ofs, (28, 91), "item_id", "item_buyers")
+    seen = _distinct_pairs(shown, "exposed_day", as_ofs, (7, 28), "item_id", "shown_to")
+    user_age, user_before = _before(days.select("user_id", "event_day").distinct(), as_ofs)
+    active = user_before.where(user_age <= 28).groupBy("as_of", "user_id").agg(F.min(user_age).alias("age"))
+    active = active.groupBy("as_of").agg(
+        *(F.count(F.when(F.col("age") <= n, 1)).alias(f"active_{n}d") for n in (7, 28))
+    )
+    table = (
+        items.select("item_id", "category", F.col("price").alias("item_price"))
+        .crossJoin(F.broadcast(_days_frame(items, as_ofs)))
+        .join(sales, on=["item_id", "as_of"], how="left")
+        .join(buyers, on=["item_id", "as_of"], how="left")
+        .join(seen, on=["item_id", "as_of"], how="left")
+        .join(F.broadcast(active), on="as_of", how="left")
+    )
+    counts = [f"item_outcomes_{n}d" for n in (7, 28, 91)] + [f"item_buyers_{n}d" for n in (28, 91)]
+    table = table.withColumns({name: F.coalesce(F.col(name), F.lit(0)) for name in counts}).withColumns(
+        {
+            "item_trend": (F.col("item_outcomes_7d") * 4 + 1) / (F.col("item_outcomes_28d") + 1),
+            **{
+                f"item_shown_users_{n}d": F.coalesce(F.col(f"shown_to_{n}d"), F.lit(0))
+                / F.nullif(F.col(f"active_{n}d"), F.lit(0))
+                for n in (7, 28)
+            },
+        }
+    )
+    return _contract(table, contracts.ITEM_FEATURE_TABLE)
+
+
+def for_pairs(
+    pairs: DataFrame, user_features: DataFrame, item_features: DataFrame, days: DataFrame, shown: DataFrame
+) -> DataFrame:
+    """``pairs`` (user_id, item_id, as_of, ...) with contracts.FEATURES: the one place a feature row is made.
+
+    ``user_features`` and ``item_features`` hold exactly the as-of days of ``pairs``; what happened on or after an
+    as-of day never enters its row. A feature without anything behind it is null.
+    """
+    as_ofs = user_features.select("as_of").distinct()
+    key = ["user_id", "item_id", "as_of"]
+    bounds = as_ofs.agg(F.max("as_of").alias("last_as_of"), F.min("as_of").alias("first_as_of"))
+    bought = _pair_history(pairs, days, bounds)
+    seen = _pair_shown(pairs, shown, bounds)
+    category = _category_history(days, as_ofs)
+    about_items = F.broadcast(item_features.select("item_id", "as_of", "category", *contracts.ITEM_FEATURES))
+    about_users = F.broadcast(user_features.select("user_id", "as_of", *contracts.USER_FEATURES))
+    table = (
+        pairs.drop("category")
+        .join(bought, on=key, how="left")
+        .join(seen, on=key, how="left")
+        .join(about_items, on=["item_id", "as_of"], how="left")
+        .join(about_users, on=["user_id", "as_of"], how="left")
+        .join(category, on=["user_id", "category", "as_of"], how="left")
+        .withColumn("category_share_91d", F.col("category_outcomes_91d") / F.nullif("user_outcomes_91d", F.lit(0)))
+    )
+    kept = [name for name in pairs.columns if name != "category"]
+    return table.select(*kept, "category", *(F.col(name).cast("float").alias(name) for name in contracts.FEATURES))
+
+
+def _pair_history(pairs: DataFrame, days: DataFrame, bounds: DataFrame) -> DataFrame:
+    """What each user did with the item before the as-of day."""
+    age = F.datediff("as_of", "event_day")
+    outcome_age = F.when(F.col("outcomes") > 0, age)
+    joined = pairs.select("user_id", "item_id", "as_of").join(
+        days.crossJoin(F.broadcast(bounds)).where(F.col("event_day") < F.col("last_as_of")).drop("category"),
+        on=["user_id", "item_id"],
+        how="inner",
+    )
+    table = joined.where(age >= 1).groupBy("user_id", "item_id", "as_of").agg(
+        *(_windowed("outcomes", age, n).alias(f"outcomes_{n}d") for n in (28, 91, 364)),
+        *((F.sum(decayed(F.col("outcomes"), age, n)) / MICRO).alias(f"outcomes_decayed_{n}d") for n in (28, 112)),
+        F.min(outcome_age).alias("days_since_last"),
+        (F.max(outcome_age) - F.min(outcome_age)).alias("span"),
+        F.count(outcome_age).alias("outcome_days"),
+        _windowed("events", age, 28).alias("events_28d"),
+        (F.sum(F.round(F.col("feedback") * MICRO).cast("bigint")) / MICRO).alias("feedback"),
+    )
+    gap = F.when(F.col("outcome_days") > 1, F.col("span") / (F.col("outcome_days") - 1))
+    return table.withColumn("mean_gap_days", gap).withColumn("gap_ratio", F.col("days_since_last") / gap).drop(
+        "span", "outcome_days"
+    )
+
+
+def _pair_shown(pairs: DataFrame, shown: DataFrame, bounds: DataFrame) -> DataFrame:
+    """On how many days the item was shown to the user before the as-of day, and how long ago."""
+    age = F.datediff("as_of", "exposed_day")
+    near = shown.crossJoin(F.broadcast(bounds)).where(
+        (F.col("exposed_day") < F.col("last_as_of")) & (F.datediff("first_as_of", "exposed_day") <= SHOWN_DAYS)
+    )
+    joined = pairs.select("user_id", "item_id", "as_of").join(near, on=["user_id", "item_id"], how="inner")
+    return joined.where(age.between(1, SHOWN_DAYS)).groupBy("user_id", "item_id", "as_of").agg(
+        *(F.count(F.when(age <= n, 1)).alias(f"shown_{n}d") for n in (7, 28)), F.min(age).alias("days_since_shown")
+    )
+
+
+def _category_history(days: DataFrame, as_ofs: DataFrame) -> DataFrame:
+    age = F.datediff("as_of", "event_day")
+    daily = (
+        days.where(F.col("outcomes") > 0)
+        .groupBy("user_id", "category", "event_day")
+        .agg(F.sum("outcomes").alias("outcomes"))
+    )
+    return (
+        daily.join(F.broadcast(as_ofs), age.between(1, 91), how="inner")
+        .groupBy("user_id", "category", "as_of")
+        .agg(F.sum("outcomes").alias("category_outcomes_91d"))
+    )
+
+
+def decayed(count: Column, age: Column, half_life: int) -> Column:
+    """``count`` events of ``age`` days in integer millionths, halved every ``half_life`` days."""
+    return count * F.round(F.pow(F.lit(0.5), age / half_life) * MICRO).cast("bigint")
+
+
+def _windowed(column: str, age: Column, days: int) -> Column:
+    return F.sum(F.when(age <= days, F.col(column)).otherwise(F.lit(0)))
+
+
+def _days_frame(like: DataFrame, as_ofs: Sequence[date]) -> DataFrame:
+    return like.sparkSession.createDataFrame([(day,) for day in as_ofs], "as_of date")
+
+
+def _before(daily: DataFrame, as_ofs: Sequence[date]) -> tuple[Column, DataFrame]:
+    """Each day once for every later as-of day, and the column with its age in days (1 = the day before)."""
+    age = F.datediff("as_of", "event_day")
+    return age, daily.join(F.broadcast(_days_frame(daily, as_ofs)), age >= 1, how="inner")
+
+
+def _distinct_pairs(
+    days: DataFrame, day: str, as_ofs: Sequence[date], windows: Sequence[int], by: str, name: str
+) -> DataFrame:
+    """Pairs seen in each window before each as-of day, counted by ``by``: one bit an as-of day, so one shuffle."""
+    tables = []
+    for start in range(0, len(as_ofs), MASK_BITS):
+        chunk = as_ofs[start : start + MASK_BITS]
+        ages = [F.datediff(F.lit(as_of), F.col(day)) for as_of in chunk]
+        oldest = F.datediff(F.lit(chunk[0]), F.col(day)) <= max(windows)
+        masks = days.where(oldest & (F.col(day) < F.lit(chunk[-1]))).groupBy("user_id", "item_id").agg(
+            *(
+                F.bit_or(sum((F.when(age.between(1, n), F.lit(1 << k)).otherwise(F.lit(0)) for k, age in enumerate(ages)), F.lit(0).cast("bigint"))).alias(f"mask_{n}")
+                for n in windows
+            )
+        )
+        bits = masks.sparkSession.createDataFrame([(as_of, 1 << k) for k, as_of in enumerate(chunk)], "as_of date, bit bigint")
+        widest = F.col(f"mask_{max(windows)}").bitwiseAND(F.col("bit")) != 0
+        tables.append(
+            masks.join(F.broadcast(bits), widest, how="inner")
+            .groupBy(by, "as_of")
+            .agg(
+                *(
+                    F.count(F.when(F.col(f"mask_{n}").bitwiseAND(F.col("bit")) != 0, 1)).alias(f"{name}_{n}d")
+                    for n in windows
+                )
+            )
+        )
+    whole = tables[0]
+    for table in tables[1:]:
+        whole = whole.unionByName(table)
+    return whole
+
+
+def _contract(table: DataFrame, contract: contracts.Table) -> DataFrame:
+    types = {name: contracts.SPARK[kind.rstrip("?")] for name, kind in contract.columns.items()}
+    return table.select(*(F.col(name).cast(kind).alias(name) for name, kind in types.items()))

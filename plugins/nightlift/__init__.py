@@ -1,0 +1,1 @@
+"""What Airflow loads: operators, the run date, the words of the tasks."""

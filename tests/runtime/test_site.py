@@ -1,0 +1,44 @@
+"""Site files are strict: the key is named before anything runs."""
+
+from pathlib import Path
+
+import pytest
+
+from jobs.runtime.errors import SetupError
+from jobs.runtime.site import find_site, load_site
+
+GOOD = "site: shop\noutcome: {event_types: [buy]}\n"
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "shop.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_two_keys_are_enough(tmp_path: Path) -> None:
+    assert load_site(write(tmp_path, GOOD)).list_length == 20
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("wat: 1", "wat: unknown key"),
+        ("list_length: many", "list_length"),
+        ("list_length: 0", "list_length"),
+        ("holdout_share: 1.5", "holdout_share"),
+        ("schedule: nightly", "schedule"),
+        ("ranking: {objective: value}", "outcome.value names no column"),
+        ("warehouse: {raw_schema: a, mart_schema: a}", "must differ"),
+        ("feedback: {buy: 1.0}", "feedback repeats"),
+    ],
+)
+def test_impossible_value_names_its_key(tmp_path: Path, line: str, said: str) -> None:
+    with pytest.raises(SetupError, match=said):
+        load_site(write(tmp_path, GOOD + line + "\n"))
+
+
+def test_unknown_site_lists_those_there_are(tmp_path: Path) -> None:
+    write(tmp_path, GOOD)
+    with pytest.raises(SetupError, match="there: shop"):
+        find_site("shopp", tmp_path)

@@ -1,0 +1,61 @@
+"""Imports point one way: dags -> plugins -> names of jobs; job -> tables, transforms, models, runtime."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+RULES = {
+    "jobs": {"airflow", "nightlift"},
+    "dags": {"pyspark", "mlflow", "causalml", "great_expectations"},
+    "plugins": {"pyspark", "mlflow", "causalml", "great_expectations"},
+    "jobs/models": {"pyspark", "airflow"},
+}
+LIGHT = {"jobs.runtime.site", "jobs.runtime.errors"}
+
+
+def imported(path: Path) -> set[str]:
+    """Full names a file imports, anywhere in it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            packages = {"jobs.tables", "jobs.transforms"}  # `from package import module` imports the module
+            whole = [f"{node.module}.{alias.name}" for alias in node.names]
+            names.update(whole if node.module in packages else [node.module])
+    return names
+
+
+@pytest.mark.parametrize("folder", RULES)
+def test_folder_never_imports_what_is_not_its_own(folder: str) -> None:
+    files = list((ROOT / folder).rglob("*.py"))
+    assert files
+    wrong = {(path.name, name) for path in files for name in imported(path) if name.split(".")[0] in RULES[folder]}
+    assert not wrong
+
+
+@pytest.mark.parametrize("folder", ["dags", "plugins"])
+def test_airflow_side_imports_only_light_modules_of_jobs(folder: str) -> None:
+    names = {name for path in (ROOT / folder).rglob("*.py") for name in imported(path)}
+    assert {name for name in names if name.split(".")[0] == "jobs"} <= LIGHT
+
+
+def test_transforms_import_pyspark_and_contracts_only() -> None:
+    files = list((ROOT / "jobs" / "transforms").rglob("*.py"))
+    assert files
+    third_party = {
+        "airflow",
+        "mlflow",
+        "causalml",
+        "xgboost",
+        "great_expectations",
+        "psycopg",
+        "adbc_driver_postgresql",
+    }
+    for path in files:
+        names = imported(path)
+        assert not {name.split(".")[0] for name in names} & third_party, path
+        own = {name for name in names if name.startswith("jobs.")}
+        assert all(name.startswith(("jobs.transforms", "jobs.tables.contracts")) for name in own), (path, own)
