@@ -90,9 +90,7 @@ def _count(lake: Lake, rows: dict[str, int]) -> None:
                 print(f"{table.name}: {count:,} quarantined as {reason}")
         if table in (contracts.USERS, contracts.ITEMS) and not rows[table.name]:
             raise DataError(f"no believable row in {table.name}: see the lake's quarantine table for the reasons")
-    lake.write_arrow(
-        contracts.CLEAN_COUNTS, pa.Table.from_pylist(counts, schema=contracts.CLEAN_COUNTS.arrow_schema)
-    )
+    lake.write_arrow(contracts.CLEAN_COUNTS, pa.Table.from_pylist(counts, schema=contracts.CLEAN_COUNTS.arrow_schema))
 
 
 if __name__ == "__main__":

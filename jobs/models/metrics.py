@@ -24,6 +24,11 @@ class Estimate:
         return {"value": self.value, "low": self.low, "high": self.high}
 
 
+def as_document(figure: Estimate | float) -> dict[str, float | None]:
+    """A figure with or without an interval for JSON."""
+    return dict(figure.document()) if isinstance(figure, Estimate) else {"value": figure, "low": None, "high": None}
+
+
 def bootstrap_mean(values: ArrayLike, draws: int = 200, seed: int = 0) -> Estimate:
     """Mean of one value a user, with a percentile interval from resampled users."""
     data = np.asarray(values, dtype=np.float64)

@@ -14,6 +14,7 @@ SETTINGS = {
     "spark.sql.shuffle.partitions": os.environ.get("NIGHTLIFT_SHUFFLE_PARTITIONS", "4"),
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.sql.parquet.compression.codec": "zstd",
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",  # not INT96, which Arrow reads without its zone
 }
 
 

@@ -141,7 +141,7 @@ class Lake:
             frame = frame.select(*table.names)
         folder, attempt = self._new_attempt(table)
         uri = f"{self.uri}/{folder.removeprefix(self.root).lstrip('/')}/{attempt}"
-        frame.coalesce(partitions).write.mode("errorifexists").parquet(uri)
+        frame.coalesce(partitions).write.mode("append").parquet(uri)  # the folder is new and empty
         return self._commit(table, attempt, covers, inputs)
 
     def write_json(self, name: str, document: dict[str, Any]) -> None:

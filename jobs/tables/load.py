@@ -235,7 +235,7 @@ def _check_new_keys(
     key = warehouse.KEYS[file.table]
     temporary = f"keys_of_{file.table}"
     with connection.cursor() as cursor:
-        reader = source.sql(f"SELECT {_q(key)} FROM {file.source}").to_arrow_reader(BATCH_ROWS)
+        reader = source.cursor().sql(f"SELECT {_q(key)} FROM {file.source}").to_arrow_reader(BATCH_ROWS)
         cursor.adbc_ingest(temporary, reader, mode="create", temporary=True)
     old = warehouse.execute(
         connection,
@@ -296,7 +296,7 @@ def _copy(
         warehouse.drop_raw_keys(connection, schema, file.table)
     order = warehouse.TIMES.get(file.table, warehouse.KEYS[file.table])
     columns = ", ".join(_q(column) for column in file.columns)
-    reader = source.sql(f"SELECT {columns} FROM {file.source} ORDER BY {order}").to_arrow_reader(BATCH_ROWS)
+    reader = source.cursor().sql(f"SELECT {columns} FROM {file.source} ORDER BY {order}").to_arrow_reader(BATCH_ROWS)
     try:
         rows = warehouse.ingest(connection, schema, file.table, reader)
         warehouse.add_raw_keys(connection, schema, file.table)

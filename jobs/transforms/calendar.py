@@ -6,9 +6,7 @@ from typing import Any
 
 def label_days(site: Any, run_date: date) -> list[date]:
     """As-of days of the label windows, oldest first: [run_date - k * window_days] for k = label_windows .. 1."""
-    return [
-        run_date - timedelta(days=k * site.outcome.window_days) for k in range(site.ranker.label_windows, 0, -1)
-    ]
+    return [run_date - timedelta(days=k * site.outcome.window_days) for k in range(site.ranker.label_windows, 0, -1)]
 
 
 def period_starts(site: Any, run_date: date) -> list[date]:

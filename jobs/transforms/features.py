@@ -131,18 +131,24 @@ def _pair_history(pairs: DataFrame, days: DataFrame, bounds: DataFrame) -> DataF
         on=["user_id", "item_id"],
         how="inner",
     )
-    table = joined.where(age >= 1).groupBy("user_id", "item_id", "as_of").agg(
-        *(_windowed("outcomes", age, n).alias(f"outcomes_{n}d") for n in (28, 91, 364)),
-        *((F.sum(decayed(F.col("outcomes"), age, n)) / MICRO).alias(f"outcomes_decayed_{n}d") for n in (28, 112)),
-        F.min(outcome_age).alias("days_since_last"),
-        (F.max(outcome_age) - F.min(outcome_age)).alias("span"),
-        F.count(outcome_age).alias("outcome_days"),
-        _windowed("events", age, 28).alias("events_28d"),
-        (F.sum(F.round(F.col("feedback") * MICRO).cast("bigint")) / MICRO).alias("feedback"),
+    table = (
+        joined.where(age >= 1)
+        .groupBy("user_id", "item_id", "as_of")
+        .agg(
+            *(_windowed("outcomes", age, n).alias(f"outcomes_{n}d") for n in (28, 91, 364)),
+            *((F.sum(decayed(F.col("outcomes"), age, n)) / MICRO).alias(f"outcomes_decayed_{n}d") for n in (28, 112)),
+            F.min(outcome_age).alias("days_since_last"),
+            (F.max(outcome_age) - F.min(outcome_age)).alias("span"),
+            F.count(outcome_age).alias("outcome_days"),
+            _windowed("events", age, 28).alias("events_28d"),
+            (F.sum(F.round(F.col("feedback") * MICRO).cast("bigint")) / MICRO).alias("feedback"),
+        )
     )
     gap = F.when(F.col("outcome_days") > 1, F.col("span") / (F.col("outcome_days") - 1))
-    return table.withColumn("mean_gap_days", gap).withColumn("gap_ratio", F.col("days_since_last") / gap).drop(
-        "span", "outcome_days"
+    return (
+        table.withColumn("mean_gap_days", gap)
+        .withColumn("gap_ratio", F.col("days_since_last") / gap)
+        .drop("span", "outcome_days")
     )
 
 
@@ -153,8 +159,12 @@ def _pair_shown(pairs: DataFrame, shown: DataFrame, bounds: DataFrame) -> DataFr
         (F.col("exposed_day") < F.col("last_as_of")) & (F.datediff("first_as_of", "exposed_day") <= SHOWN_DAYS)
     )
     joined = pairs.select("user_id", "item_id", "as_of").join(near, on=["user_id", "item_id"], how="inner")
-    return joined.where(age.between(1, SHOWN_DAYS)).groupBy("user_id", "item_id", "as_of").agg(
-        *(F.count(F.when(age <= n, 1)).alias(f"shown_{n}d") for n in (7, 28)), F.min(age).alias("days_since_shown")
+    return (
+        joined.where(age.between(1, SHOWN_DAYS))
+        .groupBy("user_id", "item_id", "as_of")
+        .agg(
+            *(F.count(F.when(age <= n, 1)).alias(f"shown_{n}d") for n in (7, 28)), F.min(age).alias("days_since_shown")
+        )
     )
 
 
@@ -200,13 +210,27 @@ def _distinct_pairs(
         chunk = as_ofs[start : start + MASK_BITS]
         ages = [F.datediff(F.lit(as_of), F.col(day)) for as_of in chunk]
         oldest = F.datediff(F.lit(chunk[0]), F.col(day)) <= max(windows)
-        masks = days.where(oldest & (F.col(day) < F.lit(chunk[-1]))).groupBy("user_id", "item_id").agg(
-            *(
-                F.bit_or(sum((F.when(age.between(1, n), F.lit(1 << k)).otherwise(F.lit(0)) for k, age in enumerate(ages)), F.lit(0).cast("bigint"))).alias(f"mask_{n}")
-                for n in windows
+        masks = (
+            days.where(oldest & (F.col(day) < F.lit(chunk[-1])))
+            .groupBy("user_id", "item_id")
+            .agg(
+                *(
+                    F.bit_or(
+                        sum(
+                            (
+                                F.when(age.between(1, n), F.lit(1 << k)).otherwise(F.lit(0))
+                                for k, age in enumerate(ages)
+                            ),
+                            F.lit(0).cast("bigint"),
+                        )
+                    ).alias(f"mask_{n}")
+                    for n in windows
+                )
             )
         )
-        bits = masks.sparkSession.createDataFrame([(as_of, 1 << k) for k, as_of in enumerate(chunk)], "as_of date, bit bigint")
+        bits = masks.sparkSession.createDataFrame(
+            [(as_of, 1 << k) for k, as_of in enumerate(chunk)], "as_of date, bit bigint"
+        )
         widest = F.col(f"mask_{max(windows)}").bitwiseAND(F.col("bit")) != 0
         tables.append(
             masks.join(F.broadcast(bits), widest, how="inner")

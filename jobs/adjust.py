@@ -1,0 +1,157 @@
+"""Make every user's list by effect, with control group and random slots, streaming users in batches."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from jobs import __version__
+from jobs.models.lists import ListSettings, build_lists
+from jobs.models.metrics import as_document, bootstrap_mean
+from jobs.runtime import tracking
+from jobs.runtime.args import JobArgs, run
+from jobs.tables.contracts import (
+    RAW_EXPOSURES,
+    RAW_INTERACTIONS,
+    RAW_ITEMS,
+    RAW_USERS,
+    RECOMMENDATIONS,
+    RELEVANCE_LISTS,
+    RUN_METRICS,
+    SCORES,
+)
+from jobs.tables.lake import Lake
+
+ROWS = 262_144  # of a batch
+
+
+def whole_users(lake: Lake) -> Iterator[pd.DataFrame]:
+    """SCORES in batches of whole users; a file holds a user's rows together."""
+    (part,) = lake.history(SCORES)
+    rest: list[pa.RecordBatch] = []
+    source = ds.dataset(list(part.files), filesystem=lake.fs, schema=SCORES.arrow_schema)
+    for batch in source.to_batches(batch_size=ROWS, batch_readahead=2, fragment_readahead=1):
+        if not batch.num_rows:
+            continue
+        users = batch.column("user_id")
+        last = users[-1].as_py()
+        same = np.flatnonzero(np.asarray(users.to_pandas()) == last)
+        cut = int(same[0])
+        if cut:
+            yield pa.Table.from_batches([*rest, batch.slice(0, cut)]).to_pandas()
+            rest = [batch.slice(cut)]
+        elif rest and rest[-1].column("user_id")[-1].as_py() != last:
+            yield pa.Table.from_batches(rest).to_pandas()
+            rest = [batch]
+        else:
+            rest.append(batch)
+    if rest:
+        yield pa.Table.from_batches(rest).to_pandas()
+
+
+def settings(args: JobArgs, passed: bool) -> ListSettings:
+    """How tonight's lists are made."""
+    site = args.site
+    return ListSettings(
+        site.site,
+        args.date,
+        site.list_length,
+        site.holdout_share,
+        site.explore_share,
+        site.ranking.max_per_category,
+        site.ranking.objective == "value",
+        passed,
+        site.domain,
+        "weeks" if site.period_days == 7 else "periods",
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Lists, relevance lists and the night's figures."""
+    args = JobArgs.parse(argv)
+    lake = Lake(args)
+    ranker, uplift, gate = (lake.read_json(name) for name in ("ranker", "uplift", "effects_gate"))
+    how = settings(args, bool(gate["passed"]))
+    inputs = lake.digest([RAW_USERS, RAW_ITEMS, RAW_INTERACTIONS, RAW_EXPOSURES])
+    constants = {
+        "run_date": args.date,
+        "ranker_version": ranker["version"],
+        "uplift_version": uplift["version"] if gate["passed"] else None,
+        "version_id": tracking.short_hash(
+            args.date.isoformat(), args.site.digest, __version__, ranker["sha256"], uplift["sha256"], inputs
+        ),
+        "mlflow_run_id": tracking.night_run(args),
+    }
+    totals: list[pd.DataFrame] = []
+    with tempfile.TemporaryDirectory() as folder:
+        spool = Path(folder) / "relevance.parquet"
+        with pq.ParquetWriter(spool, RELEVANCE_LISTS.arrow_schema) as writer:
+
+            def batches() -> Iterator[pa.RecordBatch]:
+                for scores in whole_users(lake):
+                    listed, alone = build_lists(scores, how)
+                    totals.append(user_totals(listed, alone, scores))
+                    writer.write_table(_arrow(alone, RELEVANCE_LISTS.arrow_schema))
+                    yield from _arrow(listed.assign(**constants), RECOMMENDATIONS.arrow_schema).to_batches()
+
+            reader = pa.RecordBatchReader.from_batches(RECOMMENDATIONS.arrow_schema, batches())
+            lake.write_arrow(RECOMMENDATIONS, reader, inputs=[SCORES])
+        relevance = ds.dataset(spool).scanner().to_reader()
+        lake.write_arrow(RELEVANCE_LISTS, relevance, inputs=[SCORES])
+    write_metrics(lake, pd.concat(totals, ignore_index=True), [ranker, uplift], gate, args.site.seed)
+    return 0
+
+
+def user_totals(listed: pd.DataFrame, alone: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+    """One row a user: mean effects of both lists, identified share, rows and whether held out."""
+    effects = scores[["user_id", "item_id", "effect"]]
+    by_relevance = alone.merge(effects, on=["user_id", "item_id"]).groupby("user_id")["effect"].mean()
+    return (
+        listed.groupby("user_id")
+        .agg(
+            effect=("effect", "mean"),
+            identified=("identified", "mean"),
+            rows=("rank", "size"),
+            held_out=("policy", lambda policy: float((policy == "relevance").all())),
+            explored=("policy", lambda policy: float((policy == "explore").mean())),
+        )
+        .assign(relevance_effect=by_relevance)
+        .reset_index()
+    )
+
+
+def write_metrics(
+    lake: Lake, totals: pd.DataFrame, records: list[dict[str, Any]], gate: dict[str, Any], seed: int
+) -> None:
+    """RUN_METRICS of the lists, the models and the gate."""
+    adjusted = totals[totals["held_out"] == 0]
+    figures = {
+        "list_effect": as_document(bootstrap_mean(adjusted["effect"], seed=seed)),
+        "list_effect_by_relevance": as_document(bootstrap_mean(adjusted["relevance_effect"], seed=seed)),
+        "list_identified_share": as_document(bootstrap_mean(totals["identified"], seed=seed)),
+        "users": as_document(float(len(totals))),
+        "held_out_share": as_document(float(totals["held_out"].mean())),
+        "explored_share": as_document(float(adjusted["explored"].mean()) if len(adjusted) else 0.0),
+        "list_rows": as_document(float(totals["rows"].sum())),
+        "effects_gate": as_document(float(gate["passed"])),
+    }
+    for check in gate["checks"]:
+        figures[f"gate_{check['name']}"] = as_document(float(check["passed"]))
+    for record in records:
+        figures |= record["metrics"]
+    table = pd.DataFrame([{"metric": name, **figure} for name, figure in figures.items()])
+    lake.write_arrow(RUN_METRICS, _arrow(table.sort_values("metric"), RUN_METRICS.arrow_schema))
+
+
+def _arrow(frame: pd.DataFrame, schema: pa.Schema) -> pa.Table:
+    return pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False)
+
+
+if __name__ == "__main__":
+    run(main)

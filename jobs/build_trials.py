@@ -1,0 +1,91 @@
+"""build_trials: the trials effects are learnt from: exact counts of all of them, and a weighted sample with features.
+
+Fails where build_features has not run, or where the log shows nothing in the periods: without exposures there is no
+effect to learn.
+"""
+
+from collections.abc import Sequence
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from jobs.runtime.args import JobArgs, run
+from jobs.runtime.errors import DataError
+from jobs.runtime.spark import spark_session
+from jobs.tables import contracts
+from jobs.tables.lake import Lake
+from jobs.transforms import calendar, candidates, features, trials
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Build the trials of the night."""
+    job = JobArgs.parse(argv)
+    lake = Lake(job)
+    periods = trials.Periods(
+        calendar.period_starts(job.site, job.date), job.site.period_days, job.site.outcome.window_days
+    )
+    with spark_session(job, "build_trials") as spark:
+        _write_masks(lake, spark, periods)
+        _write_trials(job, lake, spark, periods)
+    return 0
+
+
+def _write_masks(lake: Lake, spark: SparkSession, periods: trials.Periods) -> None:
+    days, shown = lake.read_spark(spark, contracts.PAIR_DAYS), lake.read_spark(spark, contracts.PAIR_SHOWN_DAYS)
+    active = trials.user_periods(days, periods).repartition(1).sortWithinPartitions("user_id")
+    lake.write_spark(contracts.USER_PERIODS, active, inputs=[contracts.PAIR_DAYS])
+    active = lake.read_spark(spark, contracts.USER_PERIODS)
+    pairs = trials.pair_periods(days, shown, active, periods)
+    both = [contracts.PAIR_DAYS, contracts.PAIR_SHOWN_DAYS]
+    ordered = pairs.repartition(2, "user_id").sortWithinPartitions("user_id", "item_id")
+    lake.write_spark(contracts.PAIR_PERIODS, ordered, inputs=both)
+    pairs = lake.read_spark(spark, contracts.PAIR_PERIODS)
+    items = trials.item_periods(lake.read_spark(spark, contracts.ITEMS), shown, pairs, active, periods)
+    lake.write_spark(contracts.ITEM_PERIODS, items.repartition(1).sortWithinPartitions("item_id"), inputs=both)
+
+
+def _write_trials(job: JobArgs, lake: Lake, spark: SparkSession, periods: trials.Periods) -> None:
+    days = lake.read_spark(spark, contracts.PAIR_DAYS)
+    active, pairs = lake.read_spark(spark, contracts.USER_PERIODS), lake.read_spark(spark, contracts.PAIR_PERIODS)
+    playing = _playing(job, lake, spark, days)
+    earlier = trials.earlier_categories(days, periods)
+    (row,) = trials.universe(active, playing, earlier, periods).collect()
+    if not row.trials:
+        raise DataError(
+            f"the exposure log of {job.site.site} shows nothing to an active user between {periods.starts[0]} and "
+            f"{job.date}: without exposures there is no effect to learn; log what is shown"
+        )
+    shares = trials.rates(row.trials, row.earlier or 0, job.site.effects.max_trials)
+    print(
+        f"trials: {row.trials:,} in all, {row.earlier or 0:,} with an earlier outcome in the category; shares {shares}"
+    )
+    drawn = trials.sample(active, playing, earlier, periods, shares, job.site.seed)
+    labelled = trials.label(drawn, pairs, lake.read_spark(spark, contracts.EXPOSURES), periods)
+    mine = F.col("as_of").isin(list(periods.starts))
+    table = features.for_pairs(
+        labelled,
+        lake.read_spark(spark, contracts.USER_FEATURE_TABLE).where(mine),
+        lake.read_spark(spark, contracts.ITEM_FEATURE_TABLE).where(mine),
+        days,
+        lake.read_spark(spark, contracts.PAIR_SHOWN_DAYS),
+    )
+    lake.write_spark(
+        contracts.TRIALS,
+        table.repartition(2, "user_id").sortWithinPartitions(*contracts.TRIALS.key),
+        inputs=[contracts.PAIR_PERIODS, contracts.USER_PERIODS, contracts.ITEM_PERIODS],
+    )
+
+
+def _playing(job: JobArgs, lake: Lake, spark: SparkSession, days: DataFrame) -> DataFrame:
+    """Items that were in play and have enough users with an outcome; where none has, all that were in play."""
+    items = (
+        lake.read_spark(spark, contracts.ITEM_PERIODS).select("item_id", "category", "in_play").where("in_play != 0")
+    )
+    users = candidates.item_users(days, [job.date])
+    known = users.where(F.col("users") >= job.site.candidates.min_item_users).select("item_id")
+    enough = items.join(F.broadcast(known), on="item_id", how="inner")
+    return items if enough.isEmpty() else enough
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,78 @@
+"""The gate: whether tonight's effects may rank lists. Failing it is a result, not an error: relevance is published."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jobs.runtime import tracking
+from jobs.runtime.args import JobArgs, run
+from jobs.runtime.site import Effects
+from jobs.tables.lake import Lake
+
+
+def checks(record: Mapping[str, Any], how: Effects) -> list[dict[str, Any]]:
+    """The gate's checks of an uplift record; all must pass."""
+    figures, refuted = record["metrics"], record["refutations"]
+    placebo, qini, share = refuted["placebo"], figures["qini"], figures["identified_share"]
+    found = [
+        (
+            "placebo",
+            placebo,
+            0.0,
+            placebo["low"] <= 0.0 <= placebo["high"],
+            "a placebo treatment has no effect (99 % interval includes 0)",
+        ),
+        (
+            "identified_share",
+            share,
+            how.min_identified_share,
+            share["value"] >= how.min_identified_share,
+            "share of trials with overlap and both arms of their item seen",
+        ),
+        (
+            "qini",
+            qini,
+            0.0,
+            qini["low"] > 0.0,
+            "ranking by predicted effect beats showing at random (lower bound above 0)",
+        ),
+        *(
+            (name, refuted[name], refuted["estimate"]["value"], bool(refuted[name]["stable"]), meaning)
+            for name, meaning in (
+                ("random_subset", "the average effect is the same among a random share of users"),
+                ("random_common_cause", "the average effect is the same after adding a feature of noise"),
+            )
+        ),
+    ]
+    return [
+        {
+            "name": name,
+            "value": figure["value"],
+            "low": figure.get("low"),
+            "high": figure.get("high"),
+            "threshold": threshold,
+            "passed": passed,
+            "meaning": meaning,
+        }
+        for name, figure, threshold, passed, meaning in found
+    ]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write and print the gate's decision; a model that passes becomes the champion."""
+    args = JobArgs.parse(argv)
+    lake = Lake(args)
+    record = lake.read_json("uplift")
+    made = checks(record, args.site.effects)
+    passed = all(check["passed"] for check in made)
+    for check in made:
+        print(f"{'pass' if check['passed'] else 'FAIL'}  {check['name']} = {check['value']:.5g}: {check['meaning']}")
+    if passed:
+        tracking.set_alias(args, "uplift", record["version"], "champion")
+    else:
+        print("EFFECTS GATE FAILED: tonight everyone gets the relevance list; effects are shown as not identified")
+    lake.write_json("effects_gate", {"passed": passed, "checks": made})
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

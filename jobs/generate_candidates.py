@@ -1,0 +1,145 @@
+"""generate_candidates: what could be recommended to whom, tonight and in the ranker's label windows, with features.
+
+Fails where build_features has not run or no item is available. Where too few items have enough users for a full list
+the bound is lowered to one user, and the log says so.
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import date
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from jobs.runtime.args import JobArgs, run
+from jobs.runtime.errors import DataError
+from jobs.runtime.spark import spark_session
+from jobs.tables import contracts
+from jobs.tables.lake import Lake
+from jobs.transforms import calendar, candidates, features
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Generate the candidates of the night."""
+    job = JobArgs.parse(argv)
+    lake = Lake(job)
+    with spark_session(job, "generate_candidates") as spark:
+        as_ofs = [*calendar.label_days(job.site, job.date), job.date]
+        items = lake.read_spark(spark, contracts.ITEMS)
+        days = lake.read_spark(spark, contracts.PAIR_DAYS)
+        catalogue = _catalogue(job, lake, days, as_ofs)
+        numbers = _numbers(spark, catalogue)
+        history = candidates.histories(days, numbers)
+        model_days = (catalogue.days[0], catalogue.days[-1])
+        near = candidates.neighbours(history, catalogue, model_days).toArrow()
+        models = _models(lake, near, catalogue, calendar.factor_days(job.site, job.date))
+        limits = job.site.candidates
+        found = candidates.retrieve(
+            _users(lake, spark, history, calendar.factor_days(job.site, job.date)),
+            catalogue,
+            models,
+            candidates.Limits(
+                limits.repeat, limits.popularity, limits.item_cf, limits.factorisation, job.site.outcome.window_days
+            ),
+        )
+        pairs = found.join(F.broadcast(numbers), on="item", how="inner").drop("item")
+        pairs = pairs.join(F.broadcast(items.select("item_id", "category")), on="item_id", how="inner")
+        mine = F.col("as_of").isin(as_ofs)
+        table = features.for_pairs(
+            pairs,
+            lake.read_spark(spark, contracts.USER_FEATURE_TABLE).where(mine),
+            lake.read_spark(spark, contracts.ITEM_FEATURE_TABLE).where(mine),
+            days,
+            lake.read_spark(spark, contracts.PAIR_SHOWN_DAYS),
+        )
+        lake.write_spark(
+            contracts.CANDIDATES,
+            table.repartition(2, "user_id").sortWithinPartitions(*contracts.CANDIDATES.key),
+            inputs=[contracts.PAIR_DAYS, contracts.FACTORS, contracts.USER_FEATURE_TABLE, contracts.ITEM_FEATURE_TABLE],
+        )
+    return 0
+
+
+def _catalogue(job: JobArgs, lake: Lake, days: DataFrame, as_ofs: list[date]) -> candidates.Catalogue:
+    """The items that are candidates at each as-of day, and their order of popularity; item-sized, on the driver."""
+    frame = lake.read_pandas(contracts.ITEMS, ["item_id", "available_from", "available_until"])
+    buyers = candidates.item_users(days, as_ofs).toPandas()
+    sold = lake.read_pandas(contracts.ITEM_FEATURE_TABLE, ["item_id", "as_of", "item_outcomes_28d"])
+    starts, ends = (pd.to_datetime(frame[name], utc=True) for name in ("available_from", "available_until"))
+    ids = frame.item_id.to_numpy()
+    allowed, popular = [], []
+    for day in as_ofs:
+        users = _by_item(buyers[buyers.as_of == day].set_index("item_id").users, frame.item_id)
+        count = _by_item(sold[sold.as_of == day].set_index("item_id").item_outcomes_28d, frame.item_id)
+        moment = pd.Timestamp(day, tz="UTC")
+        there = ((starts.isna() | (starts <= moment)) & (ends.isna() | (ends > moment))).to_numpy()
+        enough = there & (users >= job.site.candidates.min_item_users)
+        if enough.sum() < job.site.list_length:
+            print(
+                f"{day}: {enough.sum()} items have {job.site.candidates.min_item_users} users with an outcome, "
+                "fewer than list_length; taking those with one"
+            )
+            enough = there & (users >= 1)
+        allowed.append(enough)
+        order = np.lexsort((np.arange(len(ids)), -users, -count))
+        popular.append(order[enough[order]])
+    if not allowed[-1].any():
+        raise DataError(
+            f"no available item of {job.site.site} has an outcome before {job.date}: check items.available_*"
+        )
+    epoch = [(day - candidates.EPOCH).days for day in as_ofs]
+    return candidates.Catalogue(list(ids), epoch, np.vstack(allowed), popular, [0] * (len(as_ofs) - 1) + [1])
+
+
+def _by_item(values: "pd.Series[float]", item_ids: "pd.Series[str]") -> np.ndarray:
+    return values.reindex(item_ids).fillna(0).to_numpy()
+
+
+def _numbers(spark: SparkSession, catalogue: candidates.Catalogue) -> DataFrame:
+    return spark.createDataFrame(
+        pd.DataFrame({"item_id": catalogue.item_ids, "item": np.arange(len(catalogue.item_ids), dtype=np.int32)}),
+        "item_id string, item int",
+    )
+
+
+def _models(
+    lake: Lake, near: pa.Table, catalogue: candidates.Catalogue, factor_days: tuple[date, date]
+) -> candidates.Models:
+    """Item factors and neighbours as arrays by item number."""
+    number = {item_id: n for n, item_id in enumerate(catalogue.item_ids)}
+    size = len(number)
+    stored = lake.read_pandas(contracts.FACTORS)
+    stored = stored[stored.kind == "item"]
+    factors, neighbours, cosines = [], [], []
+    rows = near.to_pandas()
+    for model, day in enumerate(factor_days):
+        mine = stored[stored.as_of == day]
+        vectors = pd.Series(mine.factors.to_numpy(), index=mine.id.map(number)).map(json.loads)
+        table = np.zeros((size, len(vectors.iloc[0])), np.float32)
+        table[vectors.index.to_numpy()] = np.array(vectors.to_list(), np.float32)
+        factors.append(table)
+        part = rows[rows.model == model]
+        who, cosine = np.full((size, candidates.NEIGHBOURS), -1, np.int32), np.zeros((size, candidates.NEIGHBOURS))
+        who[part.a, part.place - 1], cosine[part.a, part.place - 1] = part.b, part.cosine
+        neighbours.append(who)
+        cosines.append(cosine.astype(np.float32))
+    return candidates.Models(factors, neighbours, cosines)
+
+
+def _users(lake: Lake, spark: SparkSession, history: DataFrame, factor_days: tuple[date, date]) -> DataFrame:
+    """Every user with its history and its factors in both retrieval models."""
+    table = lake.read_spark(spark, contracts.USERS).select("user_id").join(history, on="user_id", how="left")
+    stored = lake.read_spark(spark, contracts.FACTORS).where(F.col("kind") == "user")
+    for model, day in enumerate(factor_days):
+        mine = stored.where(F.col("as_of") == F.lit(day)).select(
+            F.col("id").alias("user_id"), F.from_json("factors", "array<float>").alias(f"factors_{model}")
+        )
+        table = table.join(mine, on="user_id", how="left")
+    return table.select("user_id", "history", "factors_0", "factors_1")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,160 @@
+"""Lists of a user: by effect, with a category cap, a held-out control group and random slots of known probability."""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import binom
+
+from jobs.models.folds import hash_ids, uniform_ids
+
+Floats = NDArray[np.float64]
+Places = NDArray[np.int64]
+VERBS = {
+    "ecommerce": "Bought",
+    "education": "Completed",
+    "finance": "Taken up",
+    "social": "Engaged with",
+    "health": "Followed",
+}
+
+
+@dataclass(frozen=True)
+class ListSettings:
+    """How lists are made; ``effects_hold`` is whether the gate passed: if not, everyone gets the relevance list."""
+
+    site: str
+    run_date: date
+    length: int
+    holdout_share: float
+    explore_share: float
+    max_per_category: int
+    by_value: bool = False
+    effects_hold: bool = True
+    domain: str = "ecommerce"
+    period: str = "weeks"
+
+
+def top(order: Places, category: NDArray[Any], length: int, cap: int) -> Places:
+    """The first ``length`` of ``order`` with at most ``cap`` of a category; if that leaves the list short, the best
+    of those passed over fill it. Returned in the order given.
+    """
+    taken: dict[Any, int] = {}
+    picked: list[int] = []
+    passed: list[int] = []
+    for place, row in enumerate(order):
+        if len(picked) == length:
+            break
+        seen = taken.get(category[row], 0)
+        if seen < cap:
+            taken[category[row]] = seen + 1
+            picked.append(place)
+        else:
+            passed.append(place)
+    return order[sorted(picked + passed[: length - len(picked)])]
+
+
+def by_best(keys: list[Floats], item_id: NDArray[Any]) -> Places:
+    """Rows sorted by keys, best first, ties by item_id."""
+    return np.lexsort((item_id, *(-key for key in reversed(keys))))
+
+
+def sort_score(user: pd.DataFrame, by_value: bool) -> Floats:
+    """The effect, or its low end where it is not identified; times the price where value is the objective.
+
+    An unknown price counts as the mean of the user's other candidates.
+    """
+    score = np.where(user["identified"], user["effect"], user["effect_low"]).astype(np.float64)
+    if by_value:
+        price = user["price"].to_numpy(np.float64)
+        known = price[np.isfinite(price)]
+        score = score * np.where(np.isfinite(price), price, known.mean() if len(known) else 1.0)
+    return score
+
+
+def place_probabilities(adjusted: Places, relevance: Places, rows: int, how: ListSettings) -> Floats:
+    """Probability that each of a user's candidates gets a place, over the draws of holdout and exploration.
+
+    ``adjusted`` and ``relevance`` are rows of the two lists, best first; shape (rows,).
+    """
+    out = np.zeros(rows)
+    if not how.effects_hold:
+        out[relevance] = 1.0
+        return out
+    listed, pool = len(adjusted), rows - len(adjusted)
+    swaps = np.minimum(np.arange(how.length + 1), min(pool, listed))
+    chance = binom.pmf(np.arange(how.length + 1), how.length, how.explore_share)
+    drawn = np.full(rows, float(chance @ swaps) / pool if pool else 0.0)
+    for rank, row in enumerate(adjusted, start=1):
+        drawn[row] = float(chance[swaps <= listed - rank].sum())
+    out[relevance] = how.holdout_share
+    return np.minimum(out + (1.0 - how.holdout_share) * drawn, 1.0)
+
+
+def user_lists(user: pd.DataFrame, how: ListSettings, held_out: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The published list of one user and the list by relevance alone; ``user`` has the columns of SCORES."""
+    item, category = user["item_id"].to_numpy(), user["category"].to_numpy()
+    relevance, score = user["relevance"].to_numpy(np.float64), sort_score(user, how.by_value)
+    likely = top(by_best([relevance], item), category, how.length, how.max_per_category)
+    adjusted = top(by_best([score, relevance], item), category, how.length, how.max_per_category)
+    propensity = place_probabilities(adjusted, likely, len(user), how)
+    if held_out or not how.effects_hold:
+        rows, sorted_by, policy = likely, relevance, np.full(len(user), "relevance", dtype=object)
+    else:
+        rows, policy = explore(adjusted, len(user), str(user["user_id"].iloc[0]), how)
+        rows, sorted_by = rows[by_best([score[rows], relevance[rows]], item[rows])], score
+    ranks = np.arange(1, len(rows) + 1, dtype=np.int32)
+    listed = user.iloc[rows].assign(rank=ranks, score=sorted_by[rows], policy=policy[rows], propensity=propensity[rows])
+    if not how.effects_hold:
+        listed["identified"] = False
+    alone = user.iloc[likely][["user_id", "item_id", "relevance"]]
+    return listed, alone.assign(rank=np.arange(1, len(likely) + 1, dtype=np.int32))
+
+
+def explore(adjusted: Places, rows: int, user_id: str, how: ListSettings) -> tuple[Places, NDArray[Any]]:
+    """Rows of a list whose last m ~ Binomial(length, explore_share) gave way to candidates drawn uniformly from
+    outside it, and the policy of every candidate.
+    """
+    policy = np.full(rows, "adjusted", dtype=object)
+    rng = np.random.default_rng(int(hash_ids([user_id], f"{how.site}:explore:{how.run_date}")[0]))
+    pool = np.setdiff1d(np.arange(rows), adjusted)
+    swaps = min(int(rng.binomial(how.length, how.explore_share)), len(pool), len(adjusted))
+    drawn = rng.choice(pool, swaps, replace=False) if swaps else np.zeros(0, dtype=np.int64)
+    policy[drawn] = "explore"
+    return np.concatenate([adjusted[: len(adjusted) - swaps], drawn]), policy
+
+
+def build_lists(scores: pd.DataFrame, how: ListSettings) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Lists of whole users: (published, by relevance alone); published has a reason for every row."""
+    people = scores["user_id"].unique()
+    held = dict(zip(people, uniform_ids(people, f"{how.site}:holdout") < how.holdout_share, strict=True))
+    pairs = [user_lists(user, how, bool(held[name])) for name, user in scores.groupby("user_id", sort=False)]
+    listed = pd.concat([first for first, _ in pairs], ignore_index=True)
+    listed["reason"] = [reason(row, how) for row in listed.to_dict("records")]
+    return listed, pd.concat([second for _, second in pairs], ignore_index=True)
+
+
+def reason(row: dict[str, Any], how: ListSettings) -> str:
+    """One plain sentence: what was seen of this pair, and what showing it changes, in percentage points."""
+    verb = VERBS[how.domain]
+    treated, control = int(row["treated"]), int(row["control"])
+    seen = f"{int(row['treated_outcomes'])} of the {treated} {how.period} it was shown"
+    other = f"{int(row['control_outcomes'])} of the {control}"
+    adds = (
+        f"showing it adds about {100 * row['effect']:.1f} points "
+        f"({100 * row['effect_low']:.1f} to {100 * row['effect_high']:.1f})"
+    )
+    if row["policy"] == "relevance":
+        return f"Ranked by how likely it is anyway: {100 * row['relevance']:.0f} % within the window."
+    if treated and control:
+        said = f"{verb} in {seen} and {other} it was not; {adds}"
+    elif control:
+        said = f"Never shown so far, {verb.lower()} in {other} {how.period} without; judging by similar pairs, {adds}"
+    elif treated:
+        said = f"{verb} in {seen} and never left out; judging by similar pairs, {adds}"
+    else:
+        said = f"No {how.period} on record; judging by similar pairs, {adds}"
+    return f"Random try: {said[0].lower()}{said[1:]}." if row["policy"] == "explore" else f"{said}."

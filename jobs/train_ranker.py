@@ -1,0 +1,101 @@
+"""Train the relevance ranker on past label windows and judge it on the latest, which it never saw."""
+
+import json
+from collections.abc import Sequence
+from datetime import timedelta
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pyarrow.dataset as ds
+
+from jobs.models import metrics, ranker
+from jobs.models.folds import threads
+from jobs.models.metrics import Estimate, bootstrap_mean, coverage, list_metrics, rank_positions
+from jobs.runtime import tracking
+from jobs.runtime.args import JobArgs, run
+from jobs.runtime.errors import DataError
+from jobs.tables.contracts import CANDIDATES, PAIR_DAYS
+from jobs.tables.lake import Lake
+
+K = 10
+BASELINES = {
+    "popularity": (["popularity_rank"], [True]),
+    "recency": (["outcomes_decayed_112d", "popularity_rank"], [False, True]),
+}
+
+
+def truth(args: JobArgs, lake: Lake, as_of: pd.Timestamp) -> pd.DataFrame:
+    """Distinct (user_id, item_id) with an outcome in the window from ``as_of``, retrieved or not."""
+    start = as_of.date()
+    end = start + timedelta(days=args.site.outcome.window_days)
+    inside = (ds.field("event_day") >= start) & (ds.field("event_day") < end) & (ds.field("outcomes") > 0)
+    return lake.read_pandas(PAIR_DAYS, ["user_id", "item_id"], inside).drop_duplicates()
+
+
+def judge(frame: pd.DataFrame, real: pd.DataFrame, scores: np.ndarray, seed: int) -> dict[str, Estimate | float]:
+    """NDCG, recall, precision, hit rate and coverage at 10 of ranker and baselines; recall@100; retrieval's ceiling."""
+    listed = frame[["user_id", "item_id", "popularity_rank", "outcomes_decayed_112d"]].assign(ranker=scores)
+    listed["popularity_rank"] = listed["popularity_rank"].fillna(np.inf)
+    listed["outcomes_decayed_112d"] = listed["outcomes_decayed_112d"].fillna(0.0)
+    listed = listed.merge(real.assign(hit=1), how="left", on=["user_id", "item_id"])
+    listed["hit"] = listed["hit"].fillna(0).astype(int)
+    relevant = real.groupby("user_id").size()
+    out: dict[str, Estimate | float] = {"test_users": float(len(relevant))}
+    for name, (by, ascending) in ({"ranker": (["ranker"], [False])} | BASELINES).items():
+        listed["position"] = rank_positions(listed, by, ascending)
+        values = list_metrics(listed, relevant, K)
+        for metric in ("ndcg", "recall", "precision", "hit_rate"):
+            out[f"{name}_{metric}_{K}"] = bootstrap_mean(values[metric], seed=seed)
+        out[f"{name}_recall_100"] = bootstrap_mean(list_metrics(listed, relevant, 100)["recall"], seed=seed)
+        top = listed[listed["position"] <= K]
+        out[f"{name}_coverage_{K}"] = coverage(top["item_id"], listed["item_id"].nunique())
+    found = listed.groupby("user_id")["hit"].sum().reindex(relevant.index, fill_value=0)
+    out["candidate_recall"] = bootstrap_mean(found / relevant, seed=seed)
+    return out
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Fit on windows before the latest, test on it, then fit on all for the same number of rounds."""
+    args = JobArgs.parse(argv)
+    lake, site = Lake(args), args.site
+    frame = lake.read_pandas(CANDIDATES, where=ds.field("label").is_valid())
+    frame["as_of"] = pd.to_datetime(frame["as_of"])
+    days = sorted(frame["as_of"].unique(), reverse=True)
+    if len(days) < 2 or not frame["label"].sum():
+        raise DataError(
+            f"candidates of {args.date}: {len(days)} label windows with {int(frame['label'].sum())} outcomes; "
+            "two windows with outcomes are needed: load more history"
+        )
+    test = frame[frame["as_of"] == days[0]]
+    first = ranker.fit(frame[frame["as_of"] < days[0]].reset_index(drop=True), site.ranker, site.seed)
+    matrix = ranker.matrix(test)
+    figures = judge(test, truth(args, lake, days[0]), first.score(matrix, threads()), site.seed)
+    probability = first.relevance(matrix, threads())
+    figures["ranker_brier"] = float(np.mean((probability - test["label"].to_numpy()) ** 2))
+    figures["ranker_mean_ratio"] = float(probability.mean() / max(test["label"].mean(), 1e-12))
+    final = ranker.fit(frame, site.ranker, site.seed, rounds=first.rounds)
+    recipe = {"features": list(ranker.COLUMNS), "calibration": final.calibration.document(), "rounds": final.rounds}
+    files = {"ranker.ubj": final.booster, "recipe.json": json.dumps(recipe, sort_keys=True).encode()}
+    with tracking.nested_run(args, "ranker", [CANDIDATES, PAIR_DAYS]) as run_id:
+        mlflow.log_params(site.ranker.model_dump() | {"rounds_used": final.rounds})
+        tracking.log_estimates(figures)
+        model = tracking.register(args, "ranker", files, run_id)
+    lake.write_json(
+        "ranker",
+        {
+            "version": model.version,
+            "sha256": model.sha256,
+            "model_uri": model.uri,
+            "features": list(ranker.COLUMNS),
+            "calibration": final.calibration.document(),
+            "rounds": final.rounds,
+            "metrics": {name: metrics.as_document(figure) for name, figure in figures.items()},
+        },
+    )
+    print(f"ranker {model.version}: NDCG@10 {figures['ranker_ndcg_10']}, recency {figures['recency_ndcg_10']}")
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,239 @@
+"""Retrieval: a user's repeats, what is popular, item neighbours and latent factors, merged user by user.
+
+Item-sized models travel with the task; users never leave the executors, and no table of users x items is made.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import pyarrow as pa
+from pyspark import cloudpickle
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+from jobs.tables import contracts
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # a Spark server need not have this project on its path
+
+LATEST = 50  # items of a user the neighbour model looks at
+NEIGHBOURS = 50
+HALF_LIFE = 112
+EPOCH = date(1970, 1, 1)
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The items in order of their ids, and as one row an as-of day: which are candidates, and by popularity."""
+
+    item_ids: list[str]
+    days: list[int]  # as-of days since 1970, ascending; the last is the run date
+    candidates: np.ndarray  # bool, days x items
+    popular: list[np.ndarray]  # item numbers, best first
+    model: list[int]  # which of the retrieval models a day uses
+
+
+@dataclass(frozen=True)
+class Models:
+    """One entry a retrieval model: item factors (items x rank) and neighbours (items x 50, -1 = none) with cosines."""
+
+    factors: list[np.ndarray]
+    neighbours: list[np.ndarray]
+    cosines: list[np.ndarray]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many items each source brings, and how long the outcome window is."""
+
+    repeat: int
+    popularity: int
+    item_cf: int
+    factorisation: int
+    window_days: int
+
+
+def item_users(days: DataFrame, as_ofs: list[date]) -> DataFrame:
+    """Users with an outcome on an item before each as-of day: item_id, as_of, users."""
+    first = days.where(F.col("outcomes") > 0).groupBy("user_id", "item_id").agg(F.min("event_day").alias("first_day"))
+    counts = first.groupBy("item_id").agg(
+        *(F.count(F.when(F.col("first_day") < F.lit(day), 1)).alias(f"d{n}") for n, day in enumerate(as_ofs))
+    )
+    entries = F.array(
+        *(F.struct(F.lit(day).alias("as_of"), F.col(f"d{n}").alias("users")) for n, day in enumerate(as_ofs))
+    )
+    return counts.select("item_id", F.inline(entries))
+
+
+def histories(days: DataFrame, numbers: DataFrame) -> DataFrame:
+    """One row a user: the days, items (by number) and counts of its outcomes as arrays; order does not matter."""
+    bought = days.where(F.col("outcomes") > 0).join(F.broadcast(numbers), on="item_id", how="inner")
+    day = F.datediff("event_day", F.lit(EPOCH))
+    return bought.groupBy("user_id").agg(
+        F.collect_list(F.struct(day.alias("day"), "item", F.col("outcomes").cast("int").alias("n"))).alias("history")
+    )
+
+
+def neighbours(history: DataFrame, catalogue: Catalogue, model_days: tuple[int, ...]) -> DataFrame:
+    """The 50 nearest items by cosine over users' latest 50 items: model, item, neighbour, cosine."""
+    pairs = history.select("history").mapInArrow(
+        _pair_counter(catalogue, model_days), "model int, a int, b int, n bigint"
+    )
+    counts = pairs.groupBy("model", "a", "b").agg(F.sum("n").alias("n"))
+    alone = counts.where(F.col("a") == F.col("b"))
+    size_a = alone.select("model", "a", F.col("n").alias("n_a"))
+    size_b = alone.select("model", "b", F.col("n").alias("n_b"))
+    table = (
+        counts.where((F.col("a") != F.col("b")) & (F.col("n") >= 2))
+        .join(F.broadcast(size_a), on=["model", "a"], how="inner")
+        .join(F.broadcast(size_b), on=["model", "b"], how="inner")
+        .withColumn("cosine", F.col("n") / F.sqrt(F.col("n_a") * F.col("n_b")))
+    )
+    place = F.row_number().over(Window.partitionBy("model", "a").orderBy(F.desc("cosine"), "b"))
+    return (
+        table.withColumn("place", place)
+        .where(F.col("place") <= NEIGHBOURS)
+        .select("model", "a", "b", F.col("place").cast("int"), F.col("cosine").cast("float"))
+    )
+
+
+def retrieve(users: DataFrame, catalogue: Catalogue, models: Models, limits: Limits) -> DataFrame:
+    """Candidates of ``users`` (user_id, history, factors_0, factors_1) without features.
+
+    Every user is a target on the run date, and on a label day where an outcome falls in the window from that day.
+    """
+    schema = (
+        "user_id string, item int, as_of_day int, label int, sources int, "
+        "item_cf_score float, factor_score float, popularity_rank float"
+    )
+    found = users.mapInArrow(_retriever(catalogue, models, limits), schema)
+    flags = [(F.col("sources").bitwiseAND(F.lit(1 << n)) != 0).alias(name) for n, name in enumerate(contracts.SOURCES)]
+    return found.select(
+        "user_id", "item", F.date_add(F.lit(EPOCH), F.col("as_of_day")).alias("as_of"), "label", *flags,
+        *contracts.RETRIEVAL_FEATURES,
+    )  # fmt: skip
+
+
+def _latest(day: np.ndarray, item: np.ndarray, before: int) -> np.ndarray:
+    """Numbers of the latest 50 distinct items before a day, latest first, ties by number."""
+    past = day < before
+    seen, last = np.unique(item[past], return_inverse=True)
+    recent = np.zeros(len(seen), dtype=np.int64)
+    np.maximum.at(recent, last, day[past])
+    return seen[np.lexsort((seen, -recent))][:LATEST]
+
+
+def _arrays(column: pa.ListArray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    offsets = column.offsets.to_numpy()
+    day, item, n = (column.values.field(k).to_numpy(zero_copy_only=False) for k in range(3))
+    for row in range(len(column)):
+        lo, hi = (offsets[row], offsets[row + 1]) if column[row].is_valid else (0, 0)
+        yield day[lo:hi], item[lo:hi], n[lo:hi]
+
+
+def _pair_counter(catalogue: Catalogue, model_days: tuple[int, ...]) -> Callable:
+    """Co-occurrence counts of one Arrow batch of users."""
+    size = len(catalogue.item_ids)
+
+    def count(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            keys: list[list[np.ndarray]] = [[] for _ in model_days]
+            for day, item, _ in _arrays(batch.column(0)):
+                for model, before in enumerate(model_days):
+                    mine = _latest(day, item, before).astype(np.int64)
+                    keys[model].append((mine[:, None] * size + mine[None, :]).ravel())
+            for model, parts in enumerate(keys):
+                pair, n = np.unique(np.concatenate(parts or [np.empty(0, np.int64)]), return_counts=True)
+                yield pa.RecordBatch.from_arrays(
+                    [
+                        pa.array(np.full(len(pair), model, np.int32)),
+                        pa.array((pair // size).astype(np.int32)),
+                        pa.array((pair % size).astype(np.int32)),
+                        pa.array(n.astype(np.int64)),
+                    ],
+                    ["model", "a", "b", "n"],
+                )
+
+    return count
+
+
+def _best(score: np.ndarray, allowed: np.ndarray, most: int) -> np.ndarray:
+    """Numbers of the ``most`` allowed items with the highest positive score, ties by number."""
+    usable = np.flatnonzero(allowed & (score > 0))
+    if most <= 0 or not len(usable):
+        return usable[:0]
+    return usable[np.lexsort((usable, -score[usable]))[:most]]
+
+
+def _retriever(catalogue: Catalogue, models: Models, limits: Limits) -> Callable:
+    """All sources of one Arrow batch of users, merged."""
+    size = len(catalogue.item_ids)
+    last = len(catalogue.days) - 1
+    rank = []
+    for popular in catalogue.popular:
+        place = np.full(size, np.nan, np.float32)
+        place[popular] = np.arange(1, len(popular) + 1)
+        rank.append(place)
+
+    def cf_scores(model: int, recent: np.ndarray) -> np.ndarray:
+        near, cosine = models.neighbours[model][recent], models.cosines[model][recent]
+        there = near >= 0
+        return np.bincount(near[there], cosine[there].astype(np.float64), minlength=size)
+
+    def one(k: int, day: np.ndarray, item: np.ndarray, n: np.ndarray, factors: list) -> dict[str, np.ndarray] | None:
+        as_of, model, allowed = catalogue.days[k], catalogue.model[k], catalogue.candidates[k]
+        future = (day >= as_of) & (day < as_of + limits.window_days)
+        if k != last and not future.any():
+            return None
+        past = day < as_of
+        weight = np.rint(1e6 * 0.5 ** ((as_of - day[past]) / HALF_LIFE)).astype(np.int64) * n[past]
+        habit = np.bincount(item[past], weight, minlength=size)  # integers below 2**53: exact in any order
+        cf = np.round(cf_scores(model, _latest(day, item, as_of)), 6)
+        mine = factors[model]
+        factor = np.round(models.factors[model] @ mine, 5) if mine is not None else np.full(size, np.nan)
+        chosen = (
+            _best(habit, allowed, limits.repeat),
+            catalogue.popular[k][: limits.popularity],
+            _best(cf, allowed, limits.item_cf),
+            _best(np.nan_to_num(factor), allowed, limits.factorisation),
+        )
+        sources = np.zeros(size, np.int32)
+        for bit, items in enumerate(chosen):
+            sources[items] |= 1 << bit
+        found = np.flatnonzero(sources)
+        label = np.isin(found, item[future]).astype(np.int32)
+        return {
+            "item": found.astype(np.int32),
+            "as_of_day": np.full(len(found), as_of, np.int32),
+            "label": label if k != last else np.full(len(found), -1, np.int32),
+            "sources": sources[found],
+            "item_cf_score": cf[found].astype(np.float32),
+            "factor_score": factor[found].astype(np.float32),
+            "popularity_rank": rank[k][found],
+        }
+
+    def retrieve_batch(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            ids = batch.column(0).to_pylist()
+            factor_rows = [batch.column(2).to_pylist(), batch.column(3).to_pylist()]
+            tables: list[dict[str, np.ndarray]] = []
+            owners: list[str] = []
+            for row, (day, item, n) in enumerate(_arrays(batch.column(1))):
+                mine = [None if rows[row] is None else np.asarray(rows[row], np.float32) for rows in factor_rows]
+                for k in range(len(catalogue.days)):
+                    table = one(k, day, item, n, mine)
+                    if table is not None:
+                        tables.append(table)
+                        owners.extend([ids[row]] * len(table["item"]))
+            if not tables:
+                continue
+            merged = {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
+            columns = [pa.array(owners, pa.string())]
+            for name, values in merged.items():
+                missing = values < 0 if name == "label" else np.isnan(values) if values.dtype.kind == "f" else None
+                columns.append(pa.array(values, mask=missing))
+            yield pa.RecordBatch.from_arrays(columns, ["user_id", *merged])
+
+    return retrieve_batch

@@ -1,0 +1,249 @@
+"""Trials: who was active, what could be shown, what was shown and what followed, as one bit a period."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from jobs.tables import contracts
+
+EARLIER_DAYS = 91
+RATE_RATIO = 4.0  # pairs with an earlier outcome in the item's category are sampled this many times as often
+MAX_UNIVERSE = 50_000_000  # beyond it users are sampled first, so that the work is bounded
+
+
+@dataclass(frozen=True)
+class Periods:
+    """Starts of the periods (oldest first), their length and the outcome window's, in days."""
+
+    starts: Sequence[date]
+    period_days: int
+    window_days: int
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Inclusion shares of users, of pairs with an earlier outcome in the category, and of the rest."""
+
+    users: float
+    earlier: float
+    rest: float
+
+
+def user_periods(days: DataFrame, periods: Periods) -> DataFrame:
+    """USER_PERIODS: bit p set where the user has any event in period p."""
+    mask = _mask(F.col("event_day"), periods, 0, periods.period_days)
+    return _near(days, "event_day", periods).groupBy("user_id").agg(F.bit_or(mask).alias("active")).where("active != 0")
+
+
+def pair_periods(days: DataFrame, shown: DataFrame, active: DataFrame, periods: Periods) -> DataFrame:
+    """PAIR_PERIODS: bit p of ``shown`` and ``outcome``, both only where the user was active in period p."""
+    zero = F.lit(0).cast("bigint")
+    exposed = _near(shown, "exposed_day", periods).select(
+        "user_id",
+        "item_id",
+        _mask(F.col("exposed_day"), periods, 0, periods.period_days).alias("shown"),
+        zero.alias("outcome"),
+    )
+    followed = _near(days.where(F.col("outcomes") > 0), "event_day", periods).select(
+        "user_id",
+        "item_id",
+        zero.alias("shown"),
+        _mask(F.col("event_day"), periods, 0, periods.window_days).alias("outcome"),
+    )
+    pairs = (
+        exposed.unionByName(followed)
+        .groupBy("user_id", "item_id")
+        .agg(F.bit_or("shown").alias("shown"), F.bit_or("outcome").alias("outcome"))
+    )
+    return (
+        pairs.join(F.broadcast(active), on="user_id", how="inner")
+        .select(
+            "user_id", "item_id", _both("shown", "active").alias("shown"), _both("outcome", "active").alias("outcome")
+        )
+        .where("shown != 0 or outcome != 0")
+    )
+
+
+def item_periods(
+    items: DataFrame, shown: DataFrame, pairs: DataFrame, active: DataFrame, periods: Periods
+) -> DataFrame:
+    """ITEM_PERIODS: when each item was in play (shown to anyone), with exact counts over all users' trials.
+
+    Controls are the active users of its periods in play less the treated ones: no user meets every item.
+    """
+    near = _near(shown, "exposed_day", periods)
+    play = near.groupBy("item_id").agg(
+        F.bit_or(_mask(F.col("exposed_day"), periods, 0, periods.period_days)).alias("in_play")
+    )
+    counted = (
+        pairs.join(F.broadcast(play), on="item_id", how="inner")
+        .groupBy("item_id")
+        .agg(
+            F.sum(F.bit_count("shown")).alias("treated"),
+            F.sum(F.bit_count(_both("shown", "outcome"))).alias("treated_outcomes"),
+            F.sum(F.bit_count(_both("outcome", "in_play").bitwiseAND(F.bitwise_not("shown")))).alias(
+                "control_outcomes"
+            ),
+        )
+    )
+    steps = range(len(periods.starts))
+    users = active.agg(*(F.coalesce(F.sum(_bit("active", p)), F.lit(0)).alias(f"active_{p}") for p in steps))
+    trials = sum((_bit("in_play", p) * F.col(f"active_{p}") for p in steps), F.lit(0).cast("bigint"))
+    zero = F.lit(0).cast("bigint")
+    table = (
+        items.select("item_id", "category")
+        .join(F.broadcast(play), on="item_id", how="left")
+        .join(F.broadcast(counted), on="item_id", how="left")
+        .crossJoin(F.broadcast(users))
+        .withColumns(
+            {name: F.coalesce(name, zero) for name in ("in_play", "treated", "treated_outcomes", "control_outcomes")}
+        )
+        .withColumn("control", trials - F.col("treated"))
+    )
+    return table.select(*contracts.ITEM_PERIODS.names)
+
+
+def pair_counts(
+    pairs: DataFrame, pair_periods: DataFrame, user_periods: DataFrame, item_periods: DataFrame
+) -> DataFrame:
+    """``pairs`` (user_id, item_id, ...) with the pair's treated, treated_outcomes, control and control_outcomes."""
+    zero = F.lit(0).cast("bigint")
+    joined = (
+        pairs.join(pair_periods, on=["user_id", "item_id"], how="left")
+        .join(F.broadcast(user_periods), on="user_id", how="left")
+        .join(F.broadcast(item_periods.select("item_id", "in_play")), on="item_id", how="left")
+        .withColumns({name: F.coalesce(name, zero) for name in ("shown", "outcome", "active", "in_play")})
+        .withColumn("control_mask", _both("active", "in_play").bitwiseAND(F.bitwise_not("shown")))
+    )
+    counts = {
+        "treated": F.bit_count("shown"),
+        "treated_outcomes": F.bit_count(_both("shown", "outcome")),
+        "control": F.bit_count("control_mask"),
+        "control_outcomes": F.bit_count(_both("control_mask", "outcome")),
+    }
+    return joined.select(*pairs.columns, *(count.cast("int").alias(name) for name, count in counts.items()))
+
+
+def earlier_categories(days: DataFrame, periods: Periods) -> DataFrame:
+    """Bit p of ``earlier``: the user had an outcome in the category in the 91 days before period p began."""
+    bought = _near(days.where(F.col("outcomes") > 0), "event_day", periods, EARLIER_DAYS)
+    mask = _mask(F.col("event_day"), periods, -EARLIER_DAYS, 0)
+    return bought.groupBy("user_id", "category").agg(F.bit_or(mask).alias("earlier")).where("earlier != 0")
+
+
+def universe(active: DataFrame, playing: DataFrame, earlier: DataFrame, periods: Periods) -> DataFrame:
+    """One row: trials there are (``trials``) and those with an earlier outcome in the category (``earlier``).
+
+    ``playing`` holds the items (item_id, category, in_play) trials are drawn from.
+    """
+    steps = range(len(periods.starts))
+    by_category = playing.groupBy("category").agg(*(F.sum(_bit("in_play", p)).alias(f"items_{p}") for p in steps))
+    totals = by_category.agg(*(F.sum(f"items_{p}").alias(f"items_{p}") for p in steps))
+    users = active.agg(*(F.sum(_bit("active", p)).alias(f"active_{p}") for p in steps))
+    trials = sum((F.col(f"items_{p}") * F.col(f"active_{p}") for p in steps), F.lit(0).cast("bigint"))
+    close = (
+        earlier.join(F.broadcast(active), on="user_id", how="inner")
+        .withColumn("both", _both("earlier", "active"))
+        .join(F.broadcast(by_category), on="category", how="inner")
+        .agg(
+            F.sum(sum((F.col(f"items_{p}") * _bit("both", p) for p in steps), F.lit(0).cast("bigint"))).alias("earlier")
+        )
+    )
+    return totals.crossJoin(users).select(trials.alias("trials")).crossJoin(close)
+
+
+def rates(trials: int, earlier: int, most: int) -> Rates:
+    """Inclusion shares that give about ``most`` trials: RATE_RATIO to one, neither above 1."""
+    users = min(1.0, MAX_UNIVERSE / max(trials, 1))
+    near, far = earlier * users, (trials - earlier) * users
+    rest = min(1.0, most / max(RATE_RATIO * near + far, 1.0))
+    close = min(1.0, RATE_RATIO * rest)
+    if close == 1.0 and far > 0:  # all near pairs are in: the rest of the room is for the others
+        rest = min(1.0, max(rest, (most - near) / far))
+    return Rates(users, close, rest)
+
+
+def sample(
+    active: DataFrame, playing: DataFrame, earlier: DataFrame, periods: Periods, shares: Rates, seed: int
+) -> DataFrame:
+    """Trials (user_id, item_id, period, as_of, category, weight) drawn by a hash of user, item, period and seed."""
+    chosen = active.where(_uniform("user_id", F.lit(f"users {seed}")) < shares.users)
+    highest = max(shares.earlier, shares.rest)
+    table = F.array(
+        *(F.struct(F.lit(p).alias("period"), F.lit(day).alias("as_of")) for p, day in enumerate(periods.starts))
+    )
+    drawn = (
+        chosen.crossJoin(F.broadcast(playing))
+        .withColumn("trial", _both("active", "in_play"))
+        .where("trial != 0")
+        .select("user_id", "item_id", "category", "trial", F.inline(table))
+        .where(F.expr("shiftright(trial, period) & 1") == 1)
+        .withColumn("draw", _uniform("user_id", "item_id", "period", F.lit(seed)))
+        .where(F.col("draw") < highest)
+    )
+    near = F.coalesce(F.expr("shiftright(earlier, period) & 1"), F.lit(0)) == 1
+    share = F.when(near, F.lit(shares.earlier)).otherwise(F.lit(shares.rest))
+    return (
+        drawn.join(earlier, on=["user_id", "category"], how="left")
+        .withColumn("share", share)
+        .where(F.col("draw") < F.col("share"))
+        .select(
+            "user_id", "item_id", "period", "as_of", "category", (1 / (F.col("share") * shares.users)).alias("weight")
+        )
+    )
+
+
+def label(drawn: DataFrame, pairs: DataFrame, exposures: DataFrame, periods: Periods) -> DataFrame:
+    """Trials with ``treated``, ``outcome`` and the propensity logged with the period's first logged exposure."""
+    logged = _near(exposures.where(F.col("propensity").isNotNull()), "exposed_day", periods).withColumn(
+        "period", (F.datediff("exposed_day", F.lit(periods.starts[0])) / periods.period_days).cast("int")
+    )
+    logged = (
+        logged.where(F.col("period").between(0, len(periods.starts) - 1))
+        .groupBy("user_id", "item_id", "period")
+        .agg(F.min_by("propensity", F.struct("exposed_at", "exposure_id")).alias("first_propensity"))
+    )
+
+    def bit(name: str) -> Column:
+        return F.coalesce(F.expr(f"shiftright({name}, period) & 1"), F.lit(0)).cast("int")
+
+    return (
+        drawn.join(pairs, on=["user_id", "item_id"], how="left")
+        .withColumns({"treated": bit("shown"), "outcome": bit("outcome")})
+        .join(logged, on=["user_id", "item_id", "period"], how="left")
+        .withColumn("logged_propensity", F.when(F.col("treated") == 1, F.col("first_propensity")))
+        .drop("shown", "first_propensity")
+    )
+
+
+def _uniform(*parts: str | Column) -> Column:
+    """A number in [0, 1) that is a hash of its arguments."""
+    return F.shiftrightunsigned(F.xxhash64(*parts), 11) / F.lit(float(1 << 53))
+
+
+def _both(left: str, right: str) -> Column:
+    return F.col(left).bitwiseAND(F.col(right))
+
+
+def _bit(mask: str, period: int) -> Column:
+    return F.shiftright(F.col(mask), period).bitwiseAND(F.lit(1).cast("bigint"))
+
+
+def _mask(day: Column, periods: Periods, start: int, end: int) -> Column:
+    """Bit p set where ``day`` lies in [start of p + start, start of p + end)."""
+    zero = F.lit(0).cast("bigint")
+    mask = zero
+    for p, first in enumerate(periods.starts):
+        lo, hi = first + timedelta(days=start), first + timedelta(days=end - 1)
+        mask = mask + F.when(day.between(F.lit(lo), F.lit(hi)), F.lit(1 << p).cast("bigint")).otherwise(zero)
+    return mask
+
+
+def _near(table: DataFrame, day: str, periods: Periods, before: int = 0) -> DataFrame:
+    """Rows of the periods and their outcome windows, and of the days before the first."""
+    first = periods.starts[0] - timedelta(days=before)
+    last = periods.starts[-1] + timedelta(days=max(periods.period_days, periods.window_days) - 1)
+    return table.where(F.col(day).between(F.lit(first), F.lit(last)))
