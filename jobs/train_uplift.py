@@ -26,7 +26,7 @@ from jobs.runtime.errors import DataError
 from jobs.tables.contracts import FEATURES, ITEM_EFFECTS, ITEM_PERIODS, PAIR_PERIODS, TRIALS, USER_PERIODS
 from jobs.tables.lake import Lake
 
-REFUTATION_TRIALS = 120_000
+REFUTATION_TRIALS = 60_000
 COUNTS = ["treated", "treated_outcomes", "control", "control_outcomes"]
 
 

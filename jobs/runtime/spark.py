@@ -28,6 +28,7 @@ def spark_session(args: JobArgs, name: str) -> Iterator[SparkSession]:
         builder = builder.remote(remote)
     elif "SPARK_ENV_LOADED" not in os.environ:  # neither Connect nor spark-submit: alone on this machine
         builder = builder.master("local[*]").config("spark.driver.bindAddress", "127.0.0.1")
+        builder = builder.config("spark.driver.host", "127.0.0.1")  # large results are fetched from there
         builder = builder.config("spark.ui.enabled", "false").config("spark.driver.memory", "3g")
     session = builder.getOrCreate()
     for key, value in SETTINGS.items():

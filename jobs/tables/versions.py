@@ -1,0 +1,254 @@
+"""Published versions: load beside the old, audit, move one pointer; roll back by the same pointer.
+
+Everything happens in one transaction under an advisory lock: readers of the view see whole versions only, and a killed
+publisher leaves nothing behind.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+import pyarrow as pa
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from jobs.runtime.environment import Environment
+from jobs.runtime.errors import DataError, NightliftError
+from jobs.runtime.site import Site
+from jobs.tables import warehouse
+
+Row = dict[str, Any]
+AUDITS = {
+    "it has no rows": "SELECT count(*) = 0 FROM {new}",
+    "a user has an item twice": "SELECT count(*) <> count(DISTINCT (user_id, item_id)) FROM {new}",
+    "a user's ranks are not 1, 2, 3 ...": (
+        "SELECT EXISTS (SELECT FROM {new} GROUP BY user_id"
+        " HAVING min(rank) <> 1 OR max(rank) <> count(*) OR count(DISTINCT rank) <> count(*))"
+    ),
+    "a list is not sorted by score": (
+        "SELECT EXISTS (SELECT FROM (SELECT score, lag(score) OVER (PARTITION BY user_id ORDER BY rank) AS before"
+        " FROM {new}) AS pairs WHERE score > before)"
+    ),
+    "an interval does not hold its effect": (
+        "SELECT EXISTS (SELECT FROM {new} WHERE NOT (effect_low <= effect AND effect <= effect_high))"
+    ),
+    "a propensity is not in (0, 1]": "SELECT EXISTS (SELECT FROM {new} WHERE NOT (propensity > 0 AND propensity <= 1))",
+}
+
+
+def checksum(lists: pa.Table) -> str:
+    """sha256 of the lists in canonical order; the MLflow run is left out, so the same night twice agrees."""
+    rows = lists.drop_columns(["mlflow_run_id"]).sort_by([("user_id", "ascending"), ("rank", "ascending")])
+    sink = pa.BufferOutputStream()
+    plain = pa.table([column.combine_chunks() for column in rows.columns], names=rows.column_names)
+    with pa.ipc.new_stream(sink, plain.schema) as writer:
+        writer.write_table(plain)
+    return hashlib.sha256(sink.getvalue()).hexdigest()
+
+
+def publish(
+    site: Site,
+    environment: Environment,
+    lists: pa.Table,
+    beside: Mapping[str, pa.Table],
+    verdict: str,
+    force: bool = False,
+) -> Row:
+    """Load ``lists`` (columns of the contract) and the tables beside them as one version, and point at it.
+
+    Returns version_id, rows, checksum and state: 'published', 'unchanged' (the same version again: no new rows) or
+    'kept' (loaded, but a newer run date stays published). Raises DataError where an audit fails or a version_id comes
+    with other rows than before; nothing has changed then.
+    """
+    mart = site.warehouse.mart_schema
+    head = {name: lists[name][0].as_py() for name in ("version_id", "run_date", "ranker_version", "uplift_version")}
+    head |= {"mlflow_run_id": lists["mlflow_run_id"][0].as_py(), "rows": lists.num_rows, "checksum": checksum(lists)}
+    version = str(head["version_id"])
+    if not re.fullmatch(r"[0-9a-f]{8,40}", version):
+        raise DataError(f"version_id {version!r} is not a hash")
+    with warehouse.adbc_connect(environment) as connection:
+        warehouse.create_mart(connection, mart)
+        warehouse.lock(connection, f"nightlift publish {mart}")
+        known = _select(
+            connection, "SELECT checksum FROM {versions} WHERE version_id = {version}", mart, version=version
+        )
+        if known and known[0][0] != head["checksum"]:
+            raise DataError(
+                f"version {version} was loaded before with other rows (checksum {known[0][0][:12]}, now"
+                f" {head['checksum'][:12]}); the night is not deterministic: nothing was published"
+            )
+        if not known:
+            _load(connection, mart, version, lists, beside, head, verdict)
+        state = _point(connection, mart, head, verdict, force)
+        connection.commit()
+    return head | {"state": "unchanged" if known and state == "published" else state}
+
+
+def _load(
+    connection: warehouse.adbc.Connection,
+    mart: str,
+    version: str,
+    lists: pa.Table,
+    beside: Mapping[str, pa.Table],
+    head: Row,
+    verdict: str,
+) -> None:
+    partition = f"recommendations_{version}"
+    new = warehouse.ident(mart, partition)
+    history = warehouse.ident(mart, "recommendations_history")
+    warehouse.execute(connection, sql.SQL("DROP TABLE IF EXISTS {}").format(new))
+    warehouse.execute(connection, sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING ALL)").format(new, history))
+    warehouse.ingest(connection, mart, partition, lists)
+    for problem, query in AUDITS.items():
+        if warehouse.execute(connection, sql.SQL(query).format(new=new))[0][0]:
+            raise DataError(f"the new version {version} of {mart}.recommendations: {problem}; nothing was published")
+    warehouse.execute(connection, sql.SQL("ALTER TABLE {} ADD PRIMARY KEY (user_id, rank)").format(new))
+    warehouse.execute(
+        connection,
+        sql.SQL("ALTER TABLE {} ATTACH PARTITION {} FOR VALUES IN ({})").format(history, new, sql.Literal(version)),
+    )
+    warehouse.execute(connection, sql.SQL("ANALYZE {}").format(new))
+    values = [head[name] for name in ("version_id", "run_date", "ranker_version", "uplift_version", "mlflow_run_id")]
+    warehouse.execute(
+        connection,
+        sql.SQL("INSERT INTO {} VALUES ({}, now(), {})").format(
+            warehouse.ident(mart, "versions"),
+            sql.SQL(", ").join(map(sql.Literal, [*values, head["rows"], head["checksum"]])),
+            sql.Literal(verdict),
+        ),
+    )
+    for name, table in beside.items():
+        table = table.add_column(0, "version_id", pa.array([version] * table.num_rows, pa.string()))
+        if name == "run_metrics":
+            table = table.add_column(0, "run_date", pa.array([head["run_date"]] * table.num_rows, pa.date32()))
+        warehouse.ingest(connection, mart, name, table)
+
+
+def _point(connection: warehouse.Connection, mart: str, head: Row, verdict: str, force: bool) -> str:
+    """Compare and set: an older run date never replaces a newer one unless forced."""
+    now = _select(connection, "SELECT version_id, run_date FROM {published} WHERE table_name = 'recommendations'", mart)
+    if now and now[0][0] == head["version_id"]:
+        return "published"
+    if now and now[0][1] > head["run_date"] and not force:
+        return "kept"
+    columns = ["version_id", "run_date", "ranker_version", "uplift_version", "mlflow_run_id", "rows", "checksum"]
+    names = sql.SQL(", ").join(map(sql.Identifier, columns))
+    values = sql.SQL(", ").join(sql.Literal(head[name]) for name in columns)
+    warehouse.execute(
+        connection,
+        sql.SQL(
+            "INSERT INTO {published} (table_name, {names}, verdict, published_at)"
+            " VALUES ('recommendations', {values}, {verdict}, now())"
+            " ON CONFLICT (table_name) DO UPDATE SET ({names}, verdict, published_at) = ({values}, {verdict}, now())"
+        ).format(
+            published=warehouse.ident(mart, "published"), names=names, values=values, verdict=sql.Literal(verdict)
+        ),
+    )
+    return "published"
+
+
+def _select(connection: warehouse.Connection, query: str, mart: str, **values: object) -> list[tuple[Any, ...]]:
+    names = {name: warehouse.ident(mart, name) for name in ("versions", "published")}
+    return warehouse.execute(
+        connection, sql.SQL(query).format(**names, **{key: sql.Literal(value) for key, value in values.items()})
+    )
+
+
+def _rows(site: Site, environment: Environment, query: str, values: tuple[object, ...] = ()) -> list[Row]:
+    mart = site.warehouse.mart_schema
+    tables = ("versions", "published", "recommendations", "recommendations_history", "relevance_lists")
+    with warehouse.connect(environment) as connection:
+        if not warehouse.column_types(connection, mart, "published"):
+            return []
+        cursor = connection.cursor(row_factory=dict_row)
+        names = {name: warehouse.ident(mart, name) for name in tables}
+        return cursor.execute(sql.SQL(query).format(**names), values).fetchall()
+
+
+def status(site: Site, environment: Environment) -> list[Row]:
+    """Every version, newest first, and which one is published."""
+    return _rows(
+        site,
+        environment,
+        "SELECT v.version_id, v.run_date, v.rows, left(v.checksum, 12) AS checksum, v.ranker_version, v.uplift_version,"
+        " v.loaded_at, p.version_id IS NOT NULL AS published, v.verdict FROM {versions} v"
+        " LEFT JOIN {published} p ON p.version_id = v.version_id ORDER BY v.run_date DESC, v.loaded_at DESC",
+    )
+
+
+def rollback(site: Site, environment: Environment, version_id: str | None = None) -> Row:
+    """Point at an earlier version: the one named, or the newest loaded before the published run date."""
+    mart = site.warehouse.mart_schema
+    known = status(site, environment)
+    current = next((row for row in known if row["published"]), None)
+    if current is None:
+        raise NightliftError(f"{mart}.recommendations: nothing is published, so nothing can be rolled back")
+    earlier = [
+        row
+        for row in known
+        if (row["version_id"] == version_id if version_id else row["run_date"] < current["run_date"])
+    ]
+    if not earlier:
+        wanted = f"no version {version_id}" if version_id else f"no version before {current['run_date']}"
+        raise NightliftError(f"{mart}.recommendations: {wanted}; `python -m jobs status` lists the versions")
+    (target,) = _rows(
+        site,
+        environment,
+        "SELECT version_id, run_date, ranker_version, uplift_version, mlflow_run_id, rows, checksum, verdict"
+        " FROM {versions} WHERE version_id = %s",
+        (earlier[0]["version_id"],),
+    )
+    with warehouse.connect(environment) as connection:
+        warehouse.lock(connection, f"nightlift publish {mart}")
+        _point(connection, mart, target, target["verdict"], force=True)
+    return {"from": current["version_id"], "to": target["version_id"], "run_date": target["run_date"]}
+
+
+def explain(site: Site, environment: Environment, user_id: str) -> list[Row]:
+    """The published list of one user with effect, interval and reason."""
+    return _rows(
+        site,
+        environment,
+        "SELECT rank, item_id, policy, score, relevance, effect, effect_low, effect_high, identified, reason"
+        " FROM {recommendations} WHERE user_id = %s ORDER BY rank",
+        (user_id,),
+    )
+
+
+def summary(site: Site, environment: Environment, run_date: date) -> Row:
+    """What a night published: its version, one user's top ten and that user's two lists side by side."""
+    versions = _rows(
+        site,
+        environment,
+        "SELECT version_id, rows, checksum, verdict FROM {versions} WHERE run_date = %s ORDER BY loaded_at DESC LIMIT 1",
+        (run_date,),
+    )
+    if not versions:
+        raise NightliftError(f"{site.warehouse.mart_schema}.recommendations has no version of {run_date}")
+    (head,) = versions
+    (user,) = _rows(
+        site,
+        environment,
+        "SELECT user_id FROM {recommendations_history} WHERE version_id = %s"
+        " ORDER BY policy = 'adjusted' DESC, user_id LIMIT 1",
+        (head["version_id"],),
+    )
+    mine = (head["version_id"], user["user_id"])
+    top = _rows(
+        site,
+        environment,
+        "SELECT rank, item_id, effect, effect_low, effect_high, identified, policy, reason"
+        " FROM {recommendations_history} WHERE version_id = %s AND user_id = %s AND rank <= 10 ORDER BY rank",
+        mine,
+    )
+    both = _rows(
+        site,
+        environment,
+        "SELECT r.rank, r.item_id AS relevance_item, a.item_id AS adjusted_item FROM {relevance_lists} r"
+        " JOIN {recommendations_history} a USING (version_id, user_id, rank)"
+        " WHERE r.version_id = %s AND r.user_id = %s AND r.rank <= 10 ORDER BY r.rank",
+        mine,
+    )
+    return head | user | {"top_ten": top, "comparison": both}

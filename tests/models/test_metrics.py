@@ -1,0 +1,54 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from jobs.models import metrics
+
+
+def listing(hits):
+    return pd.DataFrame({"user_id": "u", "position": np.arange(1, len(hits) + 1), "hit": hits})
+
+
+def test_perfect_list_has_ndcg_and_recall_one_and_a_miss_outside_the_list_costs():
+    found = metrics.list_metrics(listing([1, 1, 0]), pd.Series({"u": 2}), 3).loc["u"]
+    assert found["ndcg"] == pytest.approx(1.0) and found["recall"] == 1.0
+    missed = metrics.list_metrics(listing([1, 1, 0]), pd.Series({"u": 3}), 3).loc["u"]
+    assert missed["ndcg"] < 1.0 and missed["recall"] == pytest.approx(2 / 3)
+
+
+def test_user_without_a_list_counts_as_zero():
+    found = metrics.list_metrics(listing([1]), pd.Series({"u": 1, "v": 1}), 10)
+    assert found.loc["v", "ndcg"] == 0.0
+
+
+def test_ndcg_equals_a_hand_made_one():
+    found = metrics.list_metrics(listing([0, 1, 1]), pd.Series({"u": 2}), 3).loc["u", "ndcg"]
+    assert found == pytest.approx((1 / np.log2(3) + 1 / 2) / (1 + 1 / np.log2(3)))
+
+
+def test_targeting_is_positive_for_the_true_order_and_zero_for_chance():
+    rng = np.random.default_rng(0)
+    true = rng.choice([0.0, 0.4], 8_000)
+    score = true + rng.normal(size=8_000)
+    users = rng.integers(0, 800, 8_000).astype(str)
+    good = metrics.targeting(true, score, np.ones(8_000), users, 60)
+    chance = metrics.targeting(rng.normal(size=8_000), score, np.ones(8_000), users, 60)
+    assert good["qini"].low > 0 and good["autoc"].low > 0
+    assert abs(chance["qini"].value) < 0.02
+    assert good["qini"].value == pytest.approx(good["auuc"].value - score.mean() / 2, abs=1e-3)
+
+
+def test_qini_equals_an_independent_formula():
+    rng = np.random.default_rng(1)
+    effect, score = rng.normal(size=200), rng.normal(size=200)
+    ordered = score[np.argsort(-effect)]
+    slow = np.mean([(ordered[: n + 1].mean() - score.mean()) * (n + 1) / 200 for n in range(200)])
+    fast = metrics.targeting(effect, score, np.ones(200), np.arange(200).astype(str), 5)["qini"].value
+    assert fast == pytest.approx(slow)
+
+
+def test_bootstrap_interval_holds_the_mean_and_repeats():
+    values = np.random.default_rng(2).normal(1.0, 1.0, 400)
+    first = metrics.bootstrap_mean(values, seed=3)
+    assert first.low < values.mean() < first.high
+    assert first == metrics.bootstrap_mean(values, seed=3)
