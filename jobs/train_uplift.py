@@ -181,7 +181,7 @@ def refute(trials: Trials, args: JobArgs) -> dict[str, Any]:
 def draw(e: NDArray[Any], trials: Trials, fitted: dict[str, Any]) -> None:
     """Log overlap, reliability and uplift curve as figures to the open run."""
     figure, axis = plt.subplots()
-    bins = np.linspace(0, 1, 41)
+    bins = np.linspace(0, 1, 41).tolist()
     for arm, name in enumerate(("control", "treated")):
         axis.hist(e[trials.treated == arm], bins, density=True, alpha=0.5, label=name)
     axis.set(xlabel="propensity", ylabel="density", title="Overlap")
@@ -271,7 +271,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         mlflow.log_params(how.model_dump())
         tracking.log_estimates(figures)
         draw(e, trials, fitted)
-        mlflow.log_dict(balance.set_index("feature").to_dict("index"), "balance.json")
+        mlflow.log_dict(dict(balance.to_dict("list")), "balance.json")
         registered = tracking.register(args, "uplift", files, run_id)
     lake.write_json(
         "uplift",

@@ -1,5 +1,6 @@
 """Lists of a user: by effect, with a category cap, a held-out control group and random slots of known probability."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -137,11 +138,12 @@ def build_lists(scores: pd.DataFrame, how: ListSettings) -> tuple[pd.DataFrame, 
     return listed, pd.concat([second for _, second in pairs], ignore_index=True)
 
 
-def reason(row: dict[str, Any], how: ListSettings) -> str:
+def reason(row: Mapping[Any, Any], how: ListSettings) -> str:
     """One plain sentence: what was seen of this pair, and what showing it changes, in percentage points."""
     verb = VERBS[how.domain]
     treated, control = int(row["treated"]), int(row["control"])
-    seen = f"{int(row['treated_outcomes'])} of the {treated} {how.period} it was shown"
+    periods, without = (how.period if number != 1 else how.period.removesuffix("s") for number in (treated, control))
+    seen = f"{int(row['treated_outcomes'])} of the {treated} {periods} it was shown"
     other = f"{int(row['control_outcomes'])} of the {control}"
     adds = (
         f"showing it adds about {100 * row['effect']:.1f} points "
@@ -152,7 +154,7 @@ def reason(row: dict[str, Any], how: ListSettings) -> str:
     if treated and control:
         said = f"{verb} in {seen} and {other} it was not; {adds}"
     elif control:
-        said = f"Never shown so far, {verb.lower()} in {other} {how.period} without; judging by similar pairs, {adds}"
+        said = f"Never shown so far, {verb.lower()} in {other} {without} without; judging by similar pairs, {adds}"
     elif treated:
         said = f"{verb} in {seen} and never left out; judging by similar pairs, {adds}"
     else:

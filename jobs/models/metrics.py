@@ -1,6 +1,5 @@
 """How good a list is and how well an effect ranks trials, each with an interval from a bootstrap over users."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,20 +86,19 @@ class Targeting:
         top = np.cumsum(weight * self.score) / np.maximum(cumulative, 1e-12)
         return cumulative / total, top, float(top[-1])
 
-    def autoc(self, weight: Floats) -> float:
-        """Area under TOC(q) = E[score | best q] - E[score]."""
-        _, top, mean = self.curve(weight)
-        return float(np.average(top - mean, weights=weight))
+    def figures(self, weight: Floats) -> dict[str, float]:
+        """Areas under three curves, rows weighted by ``weight``.
 
-    def qini(self, weight: Floats) -> float:
-        """Area under q TOC(q): gain over treating the same share at random."""
+        autoc: under TOC(q) = E[score | best q] - E[score]; qini: under q TOC(q), the gain over treating the same share
+        at random; auuc: under q E[score | best q], not normalised, so not bounded by 0 and 1.
+        """
         share, top, mean = self.curve(weight)
-        return float(np.average(share * (top - mean), weights=weight))
-
-    def auuc(self, weight: Floats) -> float:
-        """Area under the uplift curve q E[score | best q]; not normalised, so not bounded by 0 and 1."""
-        share, top, _ = self.curve(weight)
-        return float(np.average(share * top, weights=weight))
+        each, gain = weight / weight.sum(), top - mean
+        return {
+            "qini": float(each @ (share * gain)),
+            "auuc": float(each @ (share * top)),
+            "autoc": float(each @ gain),
+        }
 
 
 def targeting(
@@ -114,14 +112,12 @@ def targeting(
     order = np.argsort(-effect, kind="stable")
     codes = pd.factorize(np.asarray(users, dtype=object))[0][order]
     curve, base = Targeting(score[order], weight[order]), weight[order]
-    figures: dict[str, Callable[[Floats], float]] = {"qini": curve.qini, "auuc": curve.auuc, "autoc": curve.autoc}
     rng, people = np.random.default_rng(seed), int(codes.max()) + 1
-    drawn: dict[str, list[float]] = {name: [] for name in figures}
-    for _ in range(draws):
-        again = base * np.bincount(rng.integers(0, people, people), minlength=people)[codes]
-        for name, figure in figures.items():
-            drawn[name].append(figure(again))
+    drawn = pd.DataFrame(
+        curve.figures(base * np.bincount(rng.integers(0, people, people), minlength=people)[codes])
+        for _ in range(draws)
+    )
     return {
-        name: Estimate(figure(base), *map(float, np.quantile(drawn[name], QUANTILES)))
-        for name, figure in figures.items()
+        name: Estimate(value, *map(float, np.quantile(drawn[name], QUANTILES)))
+        for name, value in curve.figures(base).items()
     }

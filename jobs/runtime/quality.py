@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -22,6 +22,8 @@ import pyarrow.compute as pc
 from jobs.runtime.args import JobArgs
 from jobs.runtime.environment import ROOT
 from jobs.runtime.errors import DataError, SetupError
+from jobs.tables.contracts import Table
+from jobs.tables.lake import Lake
 
 SUITES = ROOT / "expectations"
 COUNTS_ONLY = {"result_format": "BASIC", "partial_unexpected_count": 0}
@@ -101,6 +103,19 @@ def is_known(column: pa.ChunkedArray, ids: pa.ChunkedArray) -> pa.ChunkedArray:
     """True where an id is one of ``ids``; null ids stay null, for the not-null rule to count."""
     known = pc.is_in(column, value_set=ids.combine_chunks())
     return pc.if_else(pc.is_valid(column), known, pa.scalar(None, pa.bool_()))
+
+
+def lake_frames(lake: Lake, users: Table, items: Table, logs: Sequence[Table]) -> dict[str, pd.DataFrame]:
+    """Tonight's rows of four tables with the columns their suites read; logs say whether user and item are known."""
+    ids = {name: lake.read_arrow(table, [name])[name] for name, table in (("user_id", users), ("item_id", items))}
+    frames = {}
+    for table in (users, items, *logs):
+        derived = {"user_known": "user_id", "item_known": "item_id"} if table in logs else {}
+        data = lake.read_arrow(table, [name for name in suite_columns(table.name) if name not in derived])
+        for name, column in derived.items():
+            data = data.append_column(name, is_known(data[column], ids[column]))
+        frames[table.name] = light_frame(data, table.key)
+    return frames
 
 
 def docs_folder(args: JobArgs, name: str) -> Path:

@@ -73,7 +73,8 @@ def nested_run(args: JobArgs, name: str, inputs: Sequence[Table] = ()) -> Iterat
         mlflow.set_tags({"site": args.site.site, "run_date": args.date.isoformat(), "git_commit": _git_commit()})
         for table in inputs:
             source = resolve_dataset_source(f"{lake.uri}/{table.name}")
-            mlflow.log_input(MetaDataset(source, name=table.name, digest=lake.digest([table])[:32]))
+            given = MetaDataset(source, name=table.name, digest=lake.digest([table])[:32])  # type: ignore[abstract]
+            mlflow.log_input(given)
         yield run.info.run_id
 
 

@@ -121,7 +121,7 @@ def _first_of_key(raw: DataFrame, key: str, required: list[str], time: str | Non
         F.broadcast(repeated), hashed == F.col("key_hash"), how="left"
     )
     single = marked.where(F.col("key_hash").isNull() | ~F.col("present")).withColumn("copy", F.lit(1))
-    order = [F.col(name) for name in ([time] if time else []) + sorted(set(raw.columns) - {key, time})]
+    order = [F.col(name) for name in ([time] if time else []) + sorted(set(raw.columns) - {key, time}) + [key]]
     first = Window.partitionBy(key).orderBy(*order)
     several = marked.where(F.col("key_hash").isNotNull() & F.col("present")).withColumn(
         "copy", F.row_number().over(first)

@@ -34,5 +34,7 @@ def test_group_means_equal_the_clustered_mean_of_each_group():
     table = doubly_robust.by_group(score, np.ones(300), users, groups)
     assert len(table) == 3
     for name in range(3):
-        expected = doubly_robust.clustered(score[groups == name], np.ones((groups == name).sum()), users[groups == name])
+        expected = doubly_robust.clustered(
+            score[groups == name], np.ones((groups == name).sum()), users[groups == name]
+        )
         assert np.allclose(table.loc[name, ["estimate", "error"]].astype(float), expected)

@@ -40,9 +40,19 @@ def test_posterior_shrinks_and_covers():
 
 
 def test_pair_without_an_arm_keeps_the_prior():
-    counts = pd.DataFrame({"treated": [0, 3], "treated_outcomes": [0, 3], "control": [9, 0], "control_outcomes": [5, 0]})
-    made = pooling.Pooling(1.0, 0.01, 0.0, 0.01, 0.002, 0.2, 0.1, {name: [] for name in (
-        "item_id", "offset", "offset_variance", "rate_treated", "rate_control", "both_arms")})
+    counts = pd.DataFrame(
+        {"treated": [0, 3], "treated_outcomes": [0, 3], "control": [9, 0], "control_outcomes": [5, 0]}
+    )
+    made = pooling.Pooling(
+        1.0,
+        0.01,
+        0.0,
+        0.01,
+        0.002,
+        0.2,
+        0.1,
+        {name: [] for name in ("item_id", "offset", "offset_variance", "rate_treated", "rate_control", "both_arms")},
+    )
     found = pooling.posterior(made, np.array([0.04, 0.04]), ["x", "y"], counts)
     assert np.allclose(found["effect"], 0.05)
     assert not found["both_arms"].any()

@@ -41,7 +41,7 @@ def up(environment: Environment, say: Say = print, with_airflow: bool = True) ->
         home.save()
         for one in starts:
             one.result()
-        (home.path / "docs").mkdir(exist_ok=True)
+
     return Environment.load()
 
 

@@ -13,6 +13,7 @@ from jobs.runtime.services.processes import Process, read_json, write_private
 
 Say = Callable[[str], None]
 MARKER = ".made-by-nightlift"
+PRIVATE = ("airflow", "docs", "lake", "logs", "mlartifacts", "spark")
 
 
 @dataclass
@@ -26,10 +27,12 @@ class Home:
 
     @classmethod
     def open(cls, environment: Environment) -> "Home":
-        """The home of ``environment``, made where it is missing; private to its owner."""
-        environment.home.mkdir(parents=True, exist_ok=True, mode=0o711)
+        """The home of ``environment``, made where it is missing; what holds data is private to its owner."""
+        environment.home.mkdir(parents=True, exist_ok=True)
         if set(os.listdir(environment.home)) <= {".lock"}:
             (environment.home / MARKER).touch()
+        for name in PRIVATE:
+            (environment.home / name).mkdir(exist_ok=True, mode=0o700)
         return cls(environment.home, environment.sites, read_json(environment.home / "services.json"))
 
     def save(self) -> None:

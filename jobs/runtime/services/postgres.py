@@ -68,9 +68,13 @@ def _data_folder(home: Home, say: Say) -> Path:
     readable for it; a private folder must not be opened for that.
     """
     usual = home.path / "postgres"
-    if os.geteuid() != 0 or (open_to_others(usual.parent) and len(str(usual)) < 80):
-        usual.parent.mkdir(parents=True, exist_ok=True)
+    kept = home.record.get("pgdata", str(usual))
+    if os.geteuid() != 0 or (open_to_others(usual.parent) and len(str(usual)) < 80 and kept == str(usual)):
         return usual
+    if (usual / "PG_VERSION").exists():
+        raise SetupError(
+            f"{usual} holds the data, but {home.path} was made private: run as the user who owns it, not root"
+        )
     name = hashlib.sha256(str(home.path).encode()).hexdigest()[:12]
     parent = Path("/var/tmp") / f"nightlift-{name}"
     parent.mkdir(mode=0o711, exist_ok=True)
@@ -82,8 +86,8 @@ def _data_folder(home: Home, say: Say) -> Path:
 
 
 def open_to_others(folder: Path) -> bool:
-    """Whether any user can walk to ``folder`` without a mode being changed."""
-    return all(part.stat().st_mode & stat.S_IXOTH for part in (folder, *folder.parents) if part.exists())
+    """Whether ``folder`` and all its parents have the modes the wheel would otherwise give them."""
+    return all(part.stat().st_mode & 0o055 == 0o055 for part in (folder, *folder.parents) if part.exists())
 
 
 def _own_binaries(parent: Path, versions: dict[int, Path], target: int) -> None:

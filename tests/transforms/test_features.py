@@ -1,0 +1,45 @@
+"""Windows end before their as-of day, counted by hand."""
+
+from datetime import date, timedelta
+
+from pyspark.sql import SparkSession
+
+from jobs.tables import contracts
+from jobs.transforms import features
+
+AS_OF = date(2024, 3, 1)
+
+
+def ago(days: int) -> date:
+    return AS_OF - timedelta(days=days)
+
+
+def rows(spark: SparkSession, ages: list[int]) -> dict[str, float | None]:
+    """The feature row of one pair with an outcome of 1.00 on each of the days ``ages`` before the as-of day."""
+    days = spark.createDataFrame([("u", "i", "c", ago(n), 1, 1, 0.5, 100) for n in ages], contracts.PAIR_DAYS.spark_ddl)
+    shown = spark.createDataFrame([("u", "i", ago(n)) for n in (0, 1, 8)], contracts.PAIR_SHOWN_DAYS.spark_ddl)
+    items = spark.createDataFrame([("i", "c", 3.0)], "item_id string, category string, price double")
+    users = features.user_features(days, [AS_OF])
+    about = features.item_features(days, shown, items, [AS_OF])
+    pairs = spark.createDataFrame([("u", "i", AS_OF)], "user_id string, item_id string, as_of date")
+    (row,) = features.for_pairs(pairs, users, about, days, shown).collect()
+    return dict(row.asDict())
+
+
+def test_window_excludes_its_as_of_day_and_day_29(spark: SparkSession) -> None:
+    row = rows(spark, [0, 1, 28, 29])
+    assert row["outcomes_28d"] == row["user_outcomes_28d"] == row["item_outcomes_28d"] == 2
+    assert row["outcomes_91d"] == row["category_outcomes_91d"] == 3
+    assert (row["days_since_last"], row["mean_gap_days"], row["user_tenure_days"]) == (1, 14, 29)
+    assert (row["shown_7d"], row["shown_28d"], row["days_since_shown"]) == (1, 2, 1)
+    assert (row["feedback"], row["user_value_28d"], row["item_price"], row["item_buyers_28d"]) == (1.5, 2.0, 3.0, 1)
+    assert row["category_share_91d"] == 1
+
+
+def test_what_happens_from_the_as_of_day_on_changes_no_feature(spark: SparkSession) -> None:
+    assert rows(spark, [5]) == rows(spark, [5, 0, -3, -40])
+
+
+def test_decay_halves_exactly(spark: SparkSession) -> None:
+    row = rows(spark, [28])
+    assert (row["outcomes_decayed_28d"], row["gap_ratio"]) == (0.5, None)

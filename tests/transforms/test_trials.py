@@ -1,0 +1,90 @@
+"""Masks, counts and sample of a world small enough to enumerate."""
+
+from datetime import date, timedelta
+from itertools import product
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+from jobs.tables import contracts
+from jobs.transforms import trials
+
+FIRST = date(2024, 1, 1)
+PERIODS = trials.Periods([FIRST + timedelta(days=7 * p) for p in range(3)], 7, 7)
+EVENTS = [("u", "a", 0), ("u", "a", 6), ("u", "b", 7), ("v", "b", 8), ("v", "a", 20), ("w", "a", -1), ("w", "a", 21)]
+SHOWN = [("u", "a", 0), ("v", "a", 3), ("v", "b", 7), ("u", "b", 14), ("v", "b", 13), ("w", "b", 14)]
+
+
+@pytest.fixture(scope="module")
+def tables(spark: SparkSession) -> dict[str, DataFrame]:
+    def day(n: int) -> date:
+        return FIRST + timedelta(days=n)
+
+    days = spark.createDataFrame(
+        [(u, i, "c", day(n), 1, 1, 0.0, 0) for u, i, n in EVENTS], contracts.PAIR_DAYS.spark_ddl
+    )
+    shown = spark.createDataFrame([(u, i, day(n)) for u, i, n in SHOWN], contracts.PAIR_SHOWN_DAYS.spark_ddl)
+    items = spark.createDataFrame([("a", "c"), ("b", "c")], "item_id string, category string")
+    active = trials.user_periods(days, PERIODS)
+    pairs = trials.pair_periods(days, shown, active, PERIODS)
+    table = trials.item_periods(items, shown, pairs, active, PERIODS)
+    return {"days": days, "active": active, "pairs": pairs, "items": table}
+
+
+def by_hand() -> dict[tuple[str, str, int], tuple[bool, bool]]:
+    """Every trial with (treated, outcome), enumerated."""
+    active = {(u, n // 7) for u, _, n in EVENTS}
+    play = {(i, n // 7) for _, i, n in SHOWN}
+    shown = {(u, i, n // 7) for u, i, n in SHOWN}
+    bought = {(u, i, n // 7) for u, i, n in EVENTS}
+    return {
+        (u, i, p): ((u, i, p) in shown, (u, i, p) in bought)
+        for u, i, p in product("uvw", "ab", range(3))
+        if (u, p) in active and (i, p) in play
+    }
+
+
+def test_counts_of_items_are_those_of_every_enumerated_trial(tables: dict[str, DataFrame]) -> None:
+    whole = by_hand()
+    assert whole
+    for row in tables["items"].collect():
+        mine = [cell for (_, i, _), cell in whole.items() if i == row.item_id]
+        treated = [outcome for shown, outcome in mine if shown]
+        control = [outcome for shown, outcome in mine if not shown]
+        assert (row.treated, row.treated_outcomes) == (len(treated), sum(treated))
+        assert (row.control, row.control_outcomes) == (len(control), sum(control))
+
+
+def test_counts_of_pairs_are_those_of_every_enumerated_trial(spark: SparkSession, tables: dict[str, DataFrame]) -> None:
+    pairs = spark.createDataFrame(list(product("uvw", "ab")), "user_id string, item_id string")
+    for row in trials.pair_counts(pairs, tables["pairs"], tables["active"], tables["items"]).collect():
+        mine = [cell for (u, i, _), cell in by_hand().items() if (u, i) == (row.user_id, row.item_id)]
+        assert (row.treated, row.control) == (sum(t for t, _ in mine), sum(not t for t, _ in mine))
+        assert row.treated_outcomes == sum(t and o for t, o in mine)
+        assert row.control_outcomes == sum(o and not t for t, o in mine)
+
+
+def draw(tables: dict[str, DataFrame], shares: trials.Rates, seed: int = 0) -> list[tuple[str, str, int]]:
+    earlier = trials.earlier_categories(tables["days"], PERIODS)
+    drawn = trials.sample(tables["active"], tables["items"], earlier, PERIODS, shares, seed)
+    return sorted((row.user_id, row.item_id, row.period) for row in drawn.collect())
+
+
+def test_universe_and_a_full_sample_are_every_trial(tables: dict[str, DataFrame]) -> None:
+    earlier = trials.earlier_categories(tables["days"], PERIODS)
+    (row,) = trials.universe(tables["active"], tables["items"], earlier, PERIODS).collect()
+    assert row.trials == len(by_hand())
+    assert draw(tables, trials.Rates(1.0, 1.0, 1.0)) == sorted(by_hand())
+
+
+def test_the_same_seed_draws_the_same_trials_and_another_seed_others(tables: dict[str, DataFrame]) -> None:
+    half = trials.Rates(1.0, 0.5, 0.5)
+    assert draw(tables, half, 3) == draw(tables, half, 3)
+    assert len({tuple(draw(tables, half, seed)) for seed in range(6)}) > 1
+
+
+def test_rates_fill_the_room_and_favour_pairs_known_to_the_category() -> None:
+    shares = trials.rates(1_000_000, 100_000, 65_000)
+    assert shares.earlier == pytest.approx(4 * shares.rest)
+    assert shares.earlier * 100_000 + shares.rest * 900_000 == pytest.approx(65_000)
+    assert trials.rates(100, 10, 1_000) == trials.Rates(1.0, 1.0, 1.0)
