@@ -56,10 +56,10 @@ def _clean(lake: Lake, spark: SparkSession, bounds: clean.Bounds) -> tuple[dict[
         rows[table.name] = lake.write_spark(
             table, clean.kept(frame), covers=_covers(lake.manifest(raw_table)), inputs=[raw_table]
         )
-    parts = [clean.quarantined(marked[table.name], table) for _, table in PAIRS]
-    whole = parts[0]
-    for part in parts[1:]:
-        whole = whole.unionByName(part)
+    whole = spark.createDataFrame([], contracts.QUARANTINE.spark_ddl)
+    for raw_table, table in PAIRS:
+        if rows[table.name] != lake.manifest(raw_table)["rows"]:  # a table that lost nothing is not read again
+            whole = whole.unionByName(clean.quarantined(marked[table.name], table))
     return rows, whole
 
 

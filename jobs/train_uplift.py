@@ -271,7 +271,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         mlflow.log_params(how.model_dump())
         tracking.log_estimates(figures)
         draw(e, trials, fitted)
-        mlflow.log_dict(dict(balance.to_dict("list")), "balance.json")
+        mlflow.log_text(balance.to_csv(index=False), "balance.csv")
         registered = tracking.register(args, "uplift", files, run_id)
     lake.write_json(
         "uplift",

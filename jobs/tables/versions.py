@@ -222,7 +222,8 @@ def summary(site: Site, environment: Environment, run_date: date) -> Row:
     versions = _rows(
         site,
         environment,
-        "SELECT version_id, rows, checksum, verdict FROM {versions} WHERE run_date = %s ORDER BY loaded_at DESC LIMIT 1",
+        "SELECT version_id, rows, checksum, verdict FROM {versions} WHERE run_date = %s"
+        " ORDER BY loaded_at DESC LIMIT 1",
         (run_date,),
     )
     if not versions:

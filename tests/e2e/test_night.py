@@ -101,22 +101,6 @@ def test_the_adjusted_lists_find_the_planted_effects(night: Night, first: tuple[
     assert effect > relevant
 
 
-def test_the_same_night_twice_changes_nothing(night: Night, first: tuple[object, ...]) -> None:
-    before = night.rows("select count(*) from mart.recommendations_history")
-    night.command("run", "--site", "corner", "--date", RUN_DATE.isoformat())
-    assert night.published() == first
-    assert night.rows("select count(*) from mart.recommendations_history") == before
-
-
-def test_rows_dated_on_or_after_the_run_date_change_nothing(night: Night, first: tuple[object, ...]) -> None:
-    with psycopg.connect(night.command("warehouse-url").strip()) as connection:
-        gone = connection.execute("delete from raw.interactions where event_ts >= %s", (RUN_DATE,)).rowcount
-        gone_too = connection.execute("delete from raw.exposures where exposed_at >= %s", (RUN_DATE,)).rowcount
-    assert gone > 0 and gone_too > 0
-    night.command("run", "--site", "corner", "--date", RUN_DATE.isoformat())
-    assert night.published() == first
-
-
 def test_the_next_night_publishes_and_rollback_returns(night: Night, first: tuple[object, ...]) -> None:
     later = RUN_DATE + timedelta(days=7)
     night.command("run", "--site", "corner", "--date", later.isoformat())
@@ -126,6 +110,19 @@ def test_the_next_night_publishes_and_rollback_returns(night: Night, first: tupl
     assert len(shown) == LIST_LENGTH and all(row["reason"] for row in shown)
     night.command("rollback", "--site", "corner")
     assert night.published() == first
+
+
+def test_again_without_later_rows_gives_the_same_version_and_no_new_rows(
+    night: Night, first: tuple[object, ...]
+) -> None:
+    before = night.rows("select count(*) from mart.recommendations_history")
+    with psycopg.connect(night.command("warehouse-url").strip()) as connection:
+        gone = connection.execute("delete from raw.interactions where event_ts >= %s", (RUN_DATE,)).rowcount
+        gone_too = connection.execute("delete from raw.exposures where exposed_at >= %s", (RUN_DATE,)).rowcount
+    assert gone > 0 and gone_too > 0
+    night.command("run", "--site", "corner", "--date", RUN_DATE.isoformat())
+    assert night.published() == first
+    assert night.rows("select count(*) from mart.recommendations_history") == before
 
 
 def test_an_unknown_site_is_one_line(night: Night) -> None:

@@ -95,8 +95,8 @@ def addresses(environment: Environment) -> dict[str, str]:
         "Airflow": f"{record.get('airflow_url', 'not running')}  (user admin, password in "
         f"{environment.home / 'airflow-admin-password'})",
         "MLflow": environment.mlflow_uri,
-        "Data Docs": (docs / "data_docs" / "index.html").as_uri(),
-        "report": (docs / "report.html").as_uri(),
+        "Data Docs": (docs / "data_docs").as_uri(),
+        "reports": (docs / "reports").as_uri(),
     }
 
 

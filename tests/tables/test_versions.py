@@ -1,0 +1,208 @@
+"""Publishing: whole versions only, one pointer, audits that can fail."""
+
+import threading
+from datetime import date
+
+import pyarrow as pa
+import pytest
+from psycopg import sql
+
+from jobs.runtime.environment import Environment
+from jobs.runtime.errors import DataError, NightliftError
+from jobs.runtime.site import Site
+from jobs.tables import contracts, versions
+from jobs.tables import warehouse as tables
+
+MONDAY, TUESDAY = date(2024, 1, 8), date(2024, 1, 9)
+
+
+def lists(version: str, day: date, users: int = 3, score: float = 0.5, run: str = "run") -> pa.Table:
+    """Two items for each user, best first."""
+    rows = [
+        {
+            "run_date": day,
+            "user_id": f"u{user}",
+            "rank": rank,
+            "item_id": f"i{rank}",
+            "score": score / rank,
+            "relevance": 0.1,
+            "effect": 0.02,
+            "effect_low": 0.01,
+            "effect_high": 0.03,
+            "identified": True,
+            "policy": "adjusted",
+            "propensity": 1.0,
+            "reason": "because",
+            "ranker_version": "1",
+            "uplift_version": None,
+            "version_id": version,
+            "mlflow_run_id": run,
+        }
+        for user in range(users)
+        for rank in (1, 2)
+    ]
+    return pa.Table.from_pylist(rows, schema=contracts.RECOMMENDATIONS.arrow_schema)
+
+
+def beside() -> dict[str, pa.Table]:
+    effect = {
+        "level": "all",
+        "key": "all",
+        "method": "aipw",
+        "estimate": 0.02,
+        "low": 0.01,
+        "high": 0.03,
+        "treated": 10,
+        "control": 20,
+        "overlap_share": None,
+        "identified": True,
+    }
+    relevance = [{"user_id": "u0", "rank": rank, "item_id": f"r{rank}", "relevance": 0.2 / rank} for rank in (1, 2)]
+    metric = {"metric": "ndcg_at_10", "value": 0.4, "low": None, "high": None}
+    return {
+        "item_effects": pa.Table.from_pylist([effect], schema=contracts.ITEM_EFFECTS.arrow_schema),
+        "relevance_lists": pa.Table.from_pylist(relevance, schema=contracts.RELEVANCE_LISTS.arrow_schema),
+        "run_metrics": pa.Table.from_pylist([metric], schema=contracts.RUN_METRICS.arrow_schema),
+    }
+
+
+def publish(site: Site, environment: Environment, new: pa.Table, force: bool = False) -> dict[str, object]:
+    return versions.publish(site, environment, new, beside(), "effects proved", force)
+
+
+def counts(site: Site, environment: Environment) -> dict[str, int]:
+    names = ("recommendations", "recommendations_history", "versions", "item_effects", "run_metrics")
+    mart = site.warehouse.mart_schema
+    with tables.connect(environment) as connection:
+        return {
+            name: tables.execute(connection, sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(mart, name)))[0][
+                0
+            ]
+            for name in names
+        }
+
+
+def current(site: Site, environment: Environment) -> str:
+    (row,) = [row for row in versions.status(site, environment) if row["published"]]
+    return str(row["version_id"])
+
+
+def test_a_version_is_published_with_all_beside_it(warehouse: Environment, shop: Site) -> None:
+    done = publish(shop, warehouse, lists("aaaaaaaa", MONDAY))
+    assert (done["state"], done["rows"]) == ("published", 6)
+    assert counts(shop, warehouse) == {
+        "recommendations": 6,
+        "recommendations_history": 6,
+        "versions": 1,
+        "item_effects": 1,
+        "run_metrics": 1,
+    }
+    found = versions.summary(shop, warehouse, MONDAY)
+    assert (found["version_id"], found["user_id"]) == ("aaaaaaaa", "u0")
+    assert [row["relevance_item"] for row in found["comparison"]] == ["r1", "r2"]
+    assert [row["adjusted_item"] for row in found["comparison"]] == ["i1", "i2"]
+    assert [row["item_id"] for row in versions.explain(shop, warehouse, "u1")] == ["i1", "i2"]
+
+
+def test_the_same_version_again_adds_no_rows(warehouse: Environment, shop: Site) -> None:
+    first = publish(shop, warehouse, lists("aaaaaaaa", MONDAY))
+    before = counts(shop, warehouse)
+    again = publish(shop, warehouse, lists("aaaaaaaa", MONDAY, run="another")[::-1])
+    assert again["state"] == "unchanged"
+    assert again["checksum"] == first["checksum"]
+    assert counts(shop, warehouse) == before
+
+
+def test_the_same_version_with_other_rows_is_refused(warehouse: Environment, shop: Site) -> None:
+    publish(shop, warehouse, lists("aaaaaaaa", MONDAY))
+    with pytest.raises(DataError, match="not deterministic"):
+        publish(shop, warehouse, lists("aaaaaaaa", MONDAY, score=0.6))
+    assert counts(shop, warehouse)["recommendations"] == 6
+
+
+def test_an_older_run_date_is_kept_unless_forced(warehouse: Environment, shop: Site) -> None:
+    publish(shop, warehouse, lists("bbbbbbbb", TUESDAY))
+    assert publish(shop, warehouse, lists("aaaaaaaa", MONDAY))["state"] == "kept"
+    assert current(shop, warehouse) == "bbbbbbbb"
+    assert counts(shop, warehouse)["recommendations_history"] == 12
+    assert publish(shop, warehouse, lists("aaaaaaaa", MONDAY), force=True)["version_id"] == "aaaaaaaa"
+    assert current(shop, warehouse) == "aaaaaaaa"
+
+
+def test_rollback_shows_the_version_before_and_a_named_one(warehouse: Environment, shop: Site) -> None:
+    publish(shop, warehouse, lists("aaaaaaaa", MONDAY))
+    publish(shop, warehouse, lists("bbbbbbbb", TUESDAY))
+    assert versions.rollback(shop, warehouse)["to"] == "aaaaaaaa"
+    assert current(shop, warehouse) == "aaaaaaaa"
+    with pytest.raises(NightliftError, match="no version before 2024-01-08"):
+        versions.rollback(shop, warehouse)
+    assert versions.rollback(shop, warehouse, "bbbbbbbb")["to"] == "bbbbbbbb"
+    with pytest.raises(NightliftError, match="no version ffff"):
+        versions.rollback(shop, warehouse, "ffff")
+    assert current(shop, warehouse) == "bbbbbbbb"
+
+
+def test_rollback_of_nothing_says_so(warehouse: Environment, shop: Site) -> None:
+    with pytest.raises(NightliftError, match="nothing is published"):
+        versions.rollback(shop, warehouse)
+
+
+def replaced(table: pa.Table, column: str, values: list[object]) -> pa.Table:
+    at = table.column_names.index(column)
+    return table.set_column(at, table.field(column), pa.array(values, table.field(column).type))
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "said"),
+    [
+        ("item_id", ["i1", "i1", "i1", "i2"], "an item twice"),
+        ("rank", [1, 3, 1, 2], "ranks are not 1, 2, 3"),
+        ("rank", [1, 1, 1, 2], "ranks are not 1, 2, 3"),
+        ("score", [0.1, 0.2, 0.5, 0.4], "not sorted by score"),
+        ("effect", [0.5, 0.02, 0.02, 0.02], "interval does not hold"),
+        ("propensity", [0.0, 1.0, 1.0, 1.0], r"propensity is not in \(0, 1\]"),
+    ],
+)
+def test_a_failed_audit_publishes_nothing(
+    warehouse: Environment, shop: Site, column: str, values: list[object], said: str
+) -> None:
+    publish(shop, warehouse, lists("aaaaaaaa", MONDAY))
+    before = counts(shop, warehouse)
+    with pytest.raises(DataError, match=said):
+        publish(shop, warehouse, replaced(lists("bbbbbbbb", TUESDAY, users=2), column, values))
+    assert counts(shop, warehouse) == before
+    assert current(shop, warehouse) == "aaaaaaaa"
+
+
+def test_a_leftover_of_a_killed_attempt_is_replaced(warehouse: Environment, shop: Site) -> None:
+    publish(shop, warehouse, lists("aaaaaaaa", MONDAY))
+    with tables.connect(warehouse) as connection:
+        leftover = sql.Identifier(shop.warehouse.mart_schema, "recommendations_bbbbbbbb")
+        connection.execute(sql.SQL("CREATE TABLE {} (half text)").format(leftover))
+    assert publish(shop, warehouse, lists("bbbbbbbb", TUESDAY))["state"] == "published"
+    assert counts(shop, warehouse)["recommendations"] == 6
+
+
+def test_a_polling_reader_sees_whole_versions_only(warehouse: Environment, shop: Site) -> None:
+    publish(shop, warehouse, lists("aaaaaaaa", MONDAY, users=10))
+    stop, seen = threading.Event(), set()
+
+    def poll() -> None:
+        view = sql.Identifier(shop.warehouse.mart_schema, "recommendations")
+        query = sql.SQL("SELECT min(version_id), max(version_id), count(*) FROM {}").format(view)
+        with tables.connect(warehouse, autocommit=True) as connection:
+            while not stop.is_set():
+                seen.update(tables.execute(connection, query))
+
+    reader = threading.Thread(target=poll)
+    reader.start()
+    try:
+        publish(shop, warehouse, lists("bbbbbbbb", TUESDAY, users=20))
+        for _ in range(3):
+            versions.rollback(shop, warehouse, "aaaaaaaa")
+            versions.rollback(shop, warehouse, "bbbbbbbb")
+    finally:
+        stop.set()
+        reader.join()
+    assert seen <= {("aaaaaaaa", "aaaaaaaa", 20), ("bbbbbbbb", "bbbbbbbb", 40)}
+    assert len(seen) == 2
