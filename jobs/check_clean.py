@@ -1,45 +1,36 @@
-"""Check the clean tables: suites users, items, interactions, exposures; and that no row was lost without a reason.
+"""Check the cleaned tables against their suites, and that no row was lost on the way.
 
-Fails when a clean table breaks its promise or when rows in differ from rows kept plus rows quarantined. That is a
-fault of the cleaning, not of the data: look at the task log of clean, then rerun it.
+Fails when a critical expectation does not hold, or rows in are not rows kept plus rows quarantined.
 """
 
 from collections.abc import Sequence
 
 import pandas as pd
 
-from jobs.check_raw import read_for_suite, with_known
+from jobs.runtime import quality
 from jobs.runtime.args import JobArgs, run
 from jobs.runtime.errors import DataError
-from jobs.runtime.quality import check, light_frame
-from jobs.tables import contracts
+from jobs.tables.contracts import CLEAN_COUNTS, EXPOSURES, INTERACTIONS, ITEMS, USERS
 from jobs.tables.lake import Lake
 
 
-def require_counts_add_up(counts: pd.DataFrame) -> None:
-    """DataError where a table's rows in are not its rows kept plus its rows quarantined by reason."""
-    problems = []
-    for table, part in counts.groupby("table"):
-        rows = part.groupby("reason")["rows"].sum()
-        entered, kept = int(rows.get("in", 0)), int(rows.get("kept", 0))
-        dropped = int(rows.drop(["in", "kept"], errors="ignore").sum())
-        if entered != kept + dropped:
-            problems.append(f"{table}: {entered:,} in, {kept:,} kept + {dropped:,} quarantined")
-    if problems:
-        raise DataError(f"clean_counts do not add up: {'; '.join(problems)}; rerun clean and read its log")
+def require_balance(counts: pd.DataFrame) -> None:
+    """DataError where rows in are not rows kept plus rows quarantined; ``counts`` has table, reason and rows."""
+    for table, rows in counts.groupby("table"):
+        by = rows.set_index("reason")["rows"]
+        came, left = int(by.get("in", 0)), int(by.drop("in", errors="ignore").sum())
+        if came != left:
+            raise DataError(f"{table}: {came:,} rows in, but {left:,} kept or quarantined; the cleaner lost rows")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Validate tonight's clean partitions; DataError where one is broken."""
+    """Validate the clean tables and build their Data Docs."""
     args = JobArgs.parse(argv)
     lake = Lake(args)
-    require_counts_add_up(lake.read_pandas(contracts.CLEAN_COUNTS))
-    users, items = read_for_suite(lake, contracts.USERS), read_for_suite(lake, contracts.ITEMS)
-    frames = {"users": light_frame(users, ("user_id",)), "items": light_frame(items, ("item_id",))}
-    for table in (contracts.INTERACTIONS, contracts.EXPOSURES):
-        frames[table.name] = light_frame(with_known(read_for_suite(lake, table), users, items), table.key)
+    require_balance(lake.read_pandas(CLEAN_COUNTS))
+    frames = quality.lake_frames(lake, USERS, ITEMS, (INTERACTIONS, EXPOSURES))
     bounds = args.site.clean
-    record = check(args, "check_clean", frames, max_value=bounds.max_value, max_quantity=bounds.max_quantity)
+    record = quality.check(args, "check_clean", frames, max_value=bounds.max_value, max_quantity=bounds.max_quantity)
     lake.write_json("check_clean", record)
     return 0
 

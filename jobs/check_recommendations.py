@@ -1,49 +1,54 @@
-"""Check the lists of the night before they are published: suites recommendations and user_features.
+"""Check tonight's lists, and the user features behind them, before anything is published.
 
-Fails when a reader would see a broken list: a gap in the ranks, an item twice, scores out of order, an effect outside
-its interval, a place without a propensity or a reason, a user without a list. Nothing is published then, and the
-version of the night before stays. Mend adjust, then rerun it.
+Fails when a critical expectation does not hold; yesterday's version then stays published.
 """
 
 from collections.abc import Sequence
 
 import pandas as pd
 
-from jobs.check_raw import read_for_suite
+from jobs.runtime import quality
 from jobs.runtime.args import JobArgs, run
-from jobs.runtime.quality import check, light_frame, suite_columns
-from jobs.tables import contracts
+from jobs.tables.contracts import RECOMMENDATIONS, SCORES, USER_FEATURE_TABLE, USERS
 from jobs.tables.lake import Lake
 
 
-def with_list_rules(lists: pd.DataFrame, list_length: int) -> pd.DataFrame:
-    """Lists with rules on the whole of one: rank_is_next, score_not_above_previous, list_is_whole."""
+def with_list_columns(lists: pd.DataFrame, candidates: pd.Series, list_length: int) -> pd.DataFrame:
+    """``lists`` with what a rule about neighbours needs as columns.
+
+    Args:
+        lists: user_id, rank and score, in any order.
+        candidates: how many candidate items each user had, indexed by user_id.
+        list_length: places of a whole list.
+    """
     lists = lists.sort_values(["user_id", "rank"], kind="stable", ignore_index=True)
-    groups = lists.groupby("user_id", observed=True, sort=False)
-    before = groups["score"].shift()
+    by_user = lists.groupby("user_id", sort=False, observed=True)
+    before = by_user["score"].shift()
+    length = by_user["rank"].transform("size")
+    possible = lists["user_id"].astype(str).map(candidates).clip(upper=list_length)
     return lists.assign(
-        rank_is_next=lists["rank"] == groups.cumcount() + 1,
+        rank_is_next=lists["rank"] == by_user.cumcount() + 1,
         score_not_above_previous=before.isna() | (lists["score"] <= before),
-        list_is_whole=groups["rank"].transform("size") == list_length,
+        list_is_whole=length == possible,
     )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Validate tonight's lists; DataError where one is broken."""
+    """Validate lists and user features, and build their Data Docs."""
     args = JobArgs.parse(argv)
     lake = Lake(args)
-    lists = lake.read_arrow(
-        contracts.RECOMMENDATIONS,
-        sorted(
-            {"user_id", "rank", "score", *suite_columns("recommendations")} & set(contracts.RECOMMENDATIONS.columns)
-        ),
-    )
-    expected = lake.read_arrow(contracts.USERS, ["user_id"]).num_rows
+    columns = [name for name in quality.suite_columns(RECOMMENDATIONS.name) if name in RECOMMENDATIONS.columns]
+    lists = quality.light_frame(lake.read_arrow(RECOMMENDATIONS, columns))
+    pairs = lake.read_arrow(SCORES, ["user_id"]).group_by("user_id").aggregate([("user_id", "count")]).to_pandas()
+    candidates = pairs.set_index("user_id")["user_id_count"]
     frames = {
-        "recommendations": with_list_rules(light_frame(lists), args.site.list_length),
-        "user_features": light_frame(read_for_suite(lake, contracts.USER_FEATURE_TABLE)),
+        RECOMMENDATIONS.name: with_list_columns(lists, candidates, args.site.list_length),
+        USER_FEATURE_TABLE.name: quality.light_frame(
+            lake.read_arrow(USER_FEATURE_TABLE, quality.suite_columns(USER_FEATURE_TABLE.name))
+        ),
     }
-    record = check(args, "check_recommendations", frames, list_length=args.site.list_length, users=expected)
+    users = int(lake.manifest(USERS)["rows"])
+    record = quality.check(args, "check_recommendations", frames, list_length=args.site.list_length, users=users)
     lake.write_json("check_recommendations", record)
     return 0
 

@@ -79,6 +79,13 @@ def copy(args: JobArgs, lake: Lake, connection: warehouse.adbc.Connection, table
     attributes = [column for column in found if column not in table.columns]
     columns = [column for column in table.columns if column in found] + attributes
     days = covered(args, lake, table)
+    if table is not RAW_EXPOSURES and (days is None or days[0] == FIRST_DAY):
+        # Before anything is written: an empty past in the lake would count as a past already read.
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT EXISTS ({statement(args, table, columns[:1], days)})")
+            (found_any,) = cursor.fetchall()[0]
+        if not found_any:
+            raise DataError(f"{where} has no row before {args.date}; load data or choose a later date")
     with connection.cursor() as cursor:
         cursor.execute(statement(args, table, columns, days))
         reader = cursor.fetch_record_batch()
@@ -97,13 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with warehouse.adbc_connect(args.environment) as connection:
         warehouse.execute(connection, sql.SQL("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
         for table in (RAW_USERS, RAW_ITEMS, RAW_INTERACTIONS, RAW_EXPOSURES):
-            rows = copy(args, lake, connection, table)
-            first = table.incremental is None or not lake.dates(table)
-            if not rows and first and table is not RAW_EXPOSURES:
-                raise DataError(
-                    f"{args.site.warehouse.raw_schema}.{table.name.removeprefix('raw_')} has no row before {args.date};"
-                    " load data or choose a later date"
-                )
+            copy(args, lake, connection, table)
     return 0
 
 

@@ -123,7 +123,7 @@ def level_effects(
     items: pd.DataFrame,
 ) -> tuple[pd.DataFrame, pd.Series]:
     """Rows of one level and its pooled effects, towards which the next level is shrunken."""
-    n1, y1, n0, y0 = (number[name].to_numpy(np.float64) for name in COUNTS)
+    n1, _, n0, _ = (number[name].to_numpy(np.float64) for name in COUNTS)
     rate1, rate0 = rates(number)
     raw, raw_variance = pooling.own_difference(number, np.full(len(number), rate1), np.full(len(number), rate0))
     estimate = robust["estimate"].reindex(number.index).to_numpy()

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -22,6 +22,8 @@ import pyarrow.compute as pc
 from jobs.runtime.args import JobArgs
 from jobs.runtime.environment import ROOT
 from jobs.runtime.errors import DataError, SetupError
+from jobs.tables.contracts import Table
+from jobs.tables.lake import Lake
 
 SUITES = ROOT / "expectations"
 COUNTS_ONLY = {"result_format": "BASIC", "partial_unexpected_count": 0}
@@ -86,7 +88,7 @@ def light_frame(data: pa.Table, key: tuple[str, ...] = ()) -> pd.DataFrame:
             column = column.cast(pa.timestamp("us"))
         elif pa.types.is_date(kind):
             column = column.cast(pa.timestamp("s"))
-        elif pa.types.is_string(kind) and key != (name,):
+        elif (pa.types.is_string(kind) or pa.types.is_large_string(kind)) and key != (name,):
             column = column.dictionary_encode()
         columns[name] = column.to_pandas()
     return pd.DataFrame(columns, copy=False)
@@ -126,6 +128,19 @@ def is_known(column: pa.ChunkedArray, ids: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.if_else(pc.is_valid(column), known, pa.scalar(None, pa.bool_()))
 
 
+def lake_frames(lake: Lake, users: Table, items: Table, logs: Sequence[Table]) -> dict[str, pd.DataFrame]:
+    """Tonight's rows of four tables with the columns their suites read; logs say whether user and item are known."""
+    ids = {name: lake.read_arrow(table, [name])[name] for name, table in (("user_id", users), ("item_id", items))}
+    frames = {}
+    for table in (users, items, *logs):
+        derived = {"user_known": "user_id", "item_known": "item_id"} if table in logs else {}
+        data = lake.read_arrow(table, [name for name in suite_columns(table.name) if name not in derived])
+        for name, column in derived.items():
+            data = data.append_column(name, is_known(data[column], ids[column]))
+        frames[table.name] = light_frame(data, table.key)
+    return frames
+
+
 def docs_folder(args: JobArgs, name: str) -> Path:
     """Where a check's Data Docs lie: the same address for the same site, date and check."""
     return args.environment.home / "docs" / "data_docs" / args.site.site / args.date.isoformat() / name
@@ -141,10 +156,11 @@ def validate(
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
     import great_expectations as gx
     from great_expectations.core.run_identifier import RunIdentifier
+    from great_expectations.data_context.types.base import ProgressBarsConfig
 
     with tempfile.TemporaryDirectory(prefix="nightlift-docs-") as temporary:
         context = gx.get_context(mode="ephemeral")
-        context.variables.progress_bars = {"globally": False}
+        context.variables.progress_bars = ProgressBarsConfig(globally=False)
         for site in list(context.get_site_names()):
             context.delete_data_docs_site(site)
         if docs:
@@ -159,7 +175,7 @@ def validate(
             )
         run_time = datetime(run_date.year, run_date.month, run_date.day, tzinfo=UTC)
         source = context.data_sources.add_pandas("lake")
-        results = []
+        results: list[Result] = []
         for table, frame in frames.items():
             suite = context.suites.add(gx.ExpectationSuite(**load_suite(table)))
             batch = source.add_dataframe_asset(table).add_batch_definition_whole_dataframe(table)

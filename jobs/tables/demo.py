@@ -6,8 +6,8 @@
 * **users**: every household with a purchase, with the demographics of the 801 that gave them.
 * **interactions**: one ``purchase`` per basket and item; ``coupon_redemption`` on the item most of the coupon's
   products belong to, dated noon UTC of its day.
-* **exposures**: one per household, item and week in which a store the household visited had the item in its mailer or on
-  display, dated at the first such visit. Only weeks from 30 (2017-07-17) on are loaded: 13 million rows instead of 28
+* **exposures**: one per household, item and week in which a store the household visited had the item in its mailer
+  or on display, dated at the first such visit. Only weeks from 30 (2017-07-17) on are loaded: 13 million rows, not 28
   million, and they hold all the history the first run date looks back on.
 """
 

@@ -164,8 +164,7 @@ def _sniff(source: duckdb.DuckDBPyConnection, name: str, column: str) -> str:
     tests += [f"count(TRY_CAST({quoted} AS {kind}))" for kind in ("BIGINT", "DOUBLE", "TIMESTAMPTZ")]
     tests.append(f"count(*) FILTER (lower({quoted}) IN ('true', 'false'))")
     tests.append(f"count(*) FILTER (regexp_matches({quoted}, '^[+-]?[0-9]+$'))")
-    found = source.execute(f"SELECT {', '.join(tests)} FROM {name}").fetchone()
-    assert found is not None
+    found = source.execute(f"SELECT {', '.join(tests)} FROM {name}").fetchall()[0]
     filled, codes, whole, numbers, times, truths, digits = found
     if not filled:
         return "text"
@@ -207,8 +206,7 @@ def _check_values(source: duckdb.DuckDBPyConnection, name: str, file: _File) -> 
             rules[column, "outside (0, 1]"] = f"{cast} IS NOT NULL AND NOT ({cast} > 0 AND {cast} <= 1)"
     counts = source.execute(
         f"SELECT {', '.join(f'count(*) FILTER ({rule})' for rule in rules.values())} FROM {name}"
-    ).fetchone()
-    assert counts is not None
+    ).fetchall()[0]
     for (column, what), rule, count in zip(rules, rules.values(), counts, strict=True):
         if count:
             bad = source.execute(
@@ -219,8 +217,7 @@ def _check_values(source: duckdb.DuckDBPyConnection, name: str, file: _File) -> 
 
 def _check_unique(source: duckdb.DuckDBPyConnection, file: _File) -> None:
     key = _q(warehouse.KEYS[file.table])
-    found = source.execute(f"SELECT count(*), count(DISTINCT {key}) FROM {file.source}").fetchone()
-    assert found is not None
+    found = source.execute(f"SELECT count(*), count(DISTINCT {key}) FROM {file.source}").fetchall()[0]
     if found[0] != found[1]:
         bad = source.execute(
             f'SELECT "row ", {key} FROM {file.source} '
@@ -278,8 +275,7 @@ def _check_references(
                 continue
             child = by_table[table]
             orphan = f"FROM {child.source} WHERE {column} NOT IN ({' UNION ALL '.join(parts)})"
-            found = source.execute(f"SELECT count(*) {orphan}").fetchone()
-            assert found is not None
+            found = source.execute(f"SELECT count(*) {orphan}").fetchall()[0]
             if found[0]:
                 bad = source.execute(f'SELECT "row ", {column} {orphan} ORDER BY 1 LIMIT {SHOWN}').fetchall()
                 raise _problem(child, column, found[0], f"not in {parent}", bad)

@@ -21,7 +21,14 @@ from jobs.tables import warehouse
 
 Row = dict[str, Any]
 AUDITS = {
-    "it has no rows": "SELECT count(*) = 0 FROM {new}",
+    "its rows are of more than one night": (
+        "SELECT count(DISTINCT (version_id, run_date, ranker_version, uplift_version, mlflow_run_id)) <> 1 FROM {new}"
+    ),
+    "a score, relevance or effect is not a finite number": (
+        "SELECT EXISTS (SELECT FROM {new} WHERE '{{NaN,Infinity,-Infinity}}'::double precision[]"
+        " && ARRAY[score, relevance, effect, effect_low, effect_high])"
+    ),
+    "a list is longer than list_length": "SELECT EXISTS (SELECT FROM {new} WHERE rank > {list_length})",
     "a user has an item twice": "SELECT count(*) <> count(DISTINCT (user_id, item_id)) FROM {new}",
     "a user's ranks are not 1, 2, 3 ...": (
         "SELECT EXISTS (SELECT FROM {new} GROUP BY user_id"
@@ -59,10 +66,12 @@ def publish(
     """Load ``lists`` (columns of the contract) and the tables beside them as one version, and point at it.
 
     Returns version_id, rows, checksum and state: 'published', 'unchanged' (the same version again: no new rows) or
-    'kept' (loaded, but a newer run date stays published). Raises DataError where an audit fails or a version_id comes
-    with other rows than before; nothing has changed then.
+    'kept' (loaded, but a newer run date, or what a rollback chose, stays published). Raises DataError where an audit
+    fails or a version_id comes with other rows than before; nothing has changed then.
     """
     mart = site.warehouse.mart_schema
+    if not lists.num_rows:
+        raise DataError(f"the new version of {mart}.recommendations has no rows; nothing was published")
     head = {name: lists[name][0].as_py() for name in ("version_id", "run_date", "ranker_version", "uplift_version")}
     head |= {"mlflow_run_id": lists["mlflow_run_id"][0].as_py(), "rows": lists.num_rows, "checksum": checksum(lists)}
     version = str(head["version_id"])
@@ -80,29 +89,30 @@ def publish(
                 f" {head['checksum'][:12]}); the night is not deterministic: nothing was published"
             )
         if not known:
-            _load(connection, mart, version, lists, beside, head, verdict)
-        state = _point(connection, mart, head, verdict, force)
+            _load(connection, site, version, lists, beside, head, verdict)
+        state = _point(connection, mart, head, verdict, force, known=bool(known))
         connection.commit()
-    return head | {"state": "unchanged" if known and state == "published" else state}
+    return head | {"state": state}
 
 
 def _load(
     connection: warehouse.adbc.Connection,
-    mart: str,
+    site: Site,
     version: str,
     lists: pa.Table,
     beside: Mapping[str, pa.Table],
     head: Row,
     verdict: str,
 ) -> None:
-    partition = f"recommendations_{version}"
+    mart, partition = site.warehouse.mart_schema, f"recommendations_{version}"
     new = warehouse.ident(mart, partition)
     history = warehouse.ident(mart, "recommendations_history")
     warehouse.execute(connection, sql.SQL("DROP TABLE IF EXISTS {}").format(new))
     warehouse.execute(connection, sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING ALL)").format(new, history))
     warehouse.ingest(connection, mart, partition, lists)
     for problem, query in AUDITS.items():
-        if warehouse.execute(connection, sql.SQL(query).format(new=new))[0][0]:
+        audit = sql.SQL(query).format(new=new, list_length=sql.Literal(site.list_length))
+        if warehouse.execute(connection, audit)[0][0]:
             raise DataError(f"the new version {version} of {mart}.recommendations: {problem}; nothing was published")
     warehouse.execute(connection, sql.SQL("ALTER TABLE {} ADD PRIMARY KEY (user_id, rank)").format(new))
     warehouse.execute(
@@ -126,12 +136,14 @@ def _load(
         warehouse.ingest(connection, mart, name, table)
 
 
-def _point(connection: warehouse.Connection, mart: str, head: Row, verdict: str, force: bool) -> str:
-    """Compare and set: an older run date never replaces a newer one unless forced."""
+def _point(
+    connection: warehouse.Connection, mart: str, head: Row, verdict: str, force: bool, known: bool = False
+) -> str:
+    """Compare and set: an older run date never replaces a newer one, nor a rerun a rollback, unless forced."""
     now = _select(connection, "SELECT version_id, run_date FROM {published} WHERE table_name = 'recommendations'", mart)
     if now and now[0][0] == head["version_id"]:
-        return "published"
-    if now and now[0][1] > head["run_date"] and not force:
+        return "unchanged"
+    if now and (known or now[0][1] > head["run_date"]) and not force:
         return "kept"
     columns = ["version_id", "run_date", "ranker_version", "uplift_version", "mlflow_run_id", "rows", "checksum"]
     names = sql.SQL(", ").join(map(sql.Identifier, columns))

@@ -6,7 +6,7 @@ Everything else that touches PostgreSQL goes through here. Names from site files
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import adbc_driver_postgresql.dbapi as adbc
 import psycopg
@@ -16,7 +16,7 @@ from psycopg import sql
 from jobs.runtime.environment import Environment
 from jobs.runtime.errors import SetupError
 
-Connection = psycopg.Connection[Any] | adbc.Connection
+Connection: TypeAlias = psycopg.Connection[Any] | adbc.Connection
 
 # Required columns first, then the optional ones; DESIGN section 2.
 RAW_COLUMNS: dict[str, dict[str, str]] = {
@@ -149,7 +149,7 @@ def text(statement: sql.Composable) -> str:
 def execute(connection: Connection, statement: sql.Composable) -> list[tuple[Any, ...]]:
     """Run one statement on either kind of connection, inside its transaction; the rows it returns, if any."""
     if isinstance(connection, psycopg.Connection):
-        result = connection.execute(statement)
+        result = connection.execute(text(statement).encode())
         return result.fetchall() if result.description else []
     with connection.cursor() as cursor:
         cursor.execute(text(statement))

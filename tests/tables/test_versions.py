@@ -147,6 +147,21 @@ def test_rollback_of_nothing_says_so(warehouse: Environment, shop: Site) -> None
         versions.rollback(shop, warehouse)
 
 
+def test_a_night_run_again_does_not_undo_a_rollback_unless_forced(warehouse: Environment, shop: Site) -> None:
+    publish(shop, warehouse, lists("aaaaaaaa", MONDAY))
+    publish(shop, warehouse, lists("bbbbbbbb", TUESDAY))
+    versions.rollback(shop, warehouse)
+    assert publish(shop, warehouse, lists("bbbbbbbb", TUESDAY))["state"] == "kept"
+    assert current(shop, warehouse) == "aaaaaaaa"
+    assert publish(shop, warehouse, lists("bbbbbbbb", TUESDAY), force=True)["state"] == "published"
+    assert current(shop, warehouse) == "bbbbbbbb"
+
+
+def test_a_version_without_rows_is_refused(warehouse: Environment, shop: Site) -> None:
+    with pytest.raises(DataError, match="has no rows"):
+        publish(shop, warehouse, lists("aaaaaaaa", MONDAY, users=0))
+
+
 def replaced(table: pa.Table, column: str, values: list[object]) -> pa.Table:
     at = table.column_names.index(column)
     return table.set_column(at, table.field(column), pa.array(values, table.field(column).type))
@@ -185,24 +200,48 @@ def test_a_leftover_of_a_killed_attempt_is_replaced(warehouse: Environment, shop
 
 def test_a_polling_reader_sees_whole_versions_only(warehouse: Environment, shop: Site) -> None:
     publish(shop, warehouse, lists("aaaaaaaa", MONDAY, users=10))
-    stop, seen = threading.Event(), set()
+    old, new = ("aaaaaaaa", "aaaaaaaa", 20), ("bbbbbbbb", "bbbbbbbb", 40)
+    stop, looked, seen = threading.Event(), threading.Event(), []
 
     def poll() -> None:
         view = sql.Identifier(shop.warehouse.mart_schema, "recommendations")
         query = sql.SQL("SELECT min(version_id), max(version_id), count(*) FROM {}").format(view)
         with tables.connect(warehouse, autocommit=True) as connection:
             while not stop.is_set():
-                seen.update(tables.execute(connection, query))
+                seen.extend(tables.execute(connection, query))
+                looked.set()
 
     reader = threading.Thread(target=poll)
     reader.start()
     try:
+        assert looked.wait(60)
         publish(shop, warehouse, lists("bbbbbbbb", TUESDAY, users=20))
-        for _ in range(3):
-            versions.rollback(shop, warehouse, "aaaaaaaa")
-            versions.rollback(shop, warehouse, "bbbbbbbb")
+        for version in ("aaaaaaaa", "bbbbbbbb") * 3:
+            looked.clear()
+            assert looked.wait(60)
+            versions.rollback(shop, warehouse, version)
+        looked.clear()
+        assert looked.wait(60)
     finally:
         stop.set()
         reader.join()
-    assert seen <= {("aaaaaaaa", "aaaaaaaa", 20), ("bbbbbbbb", "bbbbbbbb", 40)}
-    assert len(seen) == 2
+    assert set(seen) == {old, new}
+
+
+@pytest.mark.parametrize("column", ["score", "effect", "effect_high", "relevance"])
+def test_a_number_that_is_none_is_refused(warehouse: Environment, shop: Site, column: str) -> None:
+    new = replaced(lists("aaaaaaaa", MONDAY, users=1), column, [float("nan"), float("nan")])
+    with pytest.raises(DataError, match="nothing was published"):
+        publish(shop, warehouse, new)
+
+
+def test_a_list_longer_than_the_site_allows_is_refused(warehouse: Environment, shop: Site) -> None:
+    short = shop.model_copy(update={"list_length": 1})
+    with pytest.raises(DataError, match="nothing was published"):
+        publish(short, warehouse, lists("aaaaaaaa", MONDAY))
+
+
+def test_rows_of_two_nights_are_refused(warehouse: Environment, shop: Site) -> None:
+    new = replaced(lists("aaaaaaaa", MONDAY, users=1), "run_date", [MONDAY, TUESDAY])
+    with pytest.raises(DataError, match="nothing was published"):
+        publish(shop, warehouse, new)

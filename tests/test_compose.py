@@ -1,0 +1,84 @@
+"""The compose file, read as a file: what may be reached from outside, as whom it runs, and where secrets come from."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yaml").read_text(encoding="utf-8"))
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+WANTED = {
+    "postgres",
+    "mlflow",
+    "spark-master",
+    "spark-worker-1",
+    "spark-worker-2",
+    "airflow-apiserver",
+    "airflow-scheduler",
+    "airflow-dag-processor",
+    "airflow-triggerer",
+}
+SECRET_WORDS = re.compile(r"password|secret|token|fernet|api_key", re.IGNORECASE)
+
+
+def test_every_part_of_the_night_is_a_service():
+    assert set(SERVICES) >= WANTED
+
+
+def test_only_user_interfaces_have_ports_and_only_on_this_machine():
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    assert set(published) == {"mlflow", "spark-master", "airflow-apiserver"}
+    for name, ports in published.items():
+        assert all(str(port).startswith("127.0.0.1:") for port in ports), name
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_is_pinned_bounded_and_not_root(name: str):
+    service = SERVICES[name]
+    tag = service["image"].partition(":")[2]
+    assert re.search(r"\d+\.\d+", tag), f"{service['image']} is not pinned"
+    assert not re.fullmatch(r"(0|root)(:.*)?", str(service["user"]))
+    assert service["mem_limit"]
+    assert "healthcheck" in service
+    assert service["cap_drop"] == ["ALL"]
+    assert "privileged" not in service and service.get("network_mode") != "host"
+
+
+def test_only_services_with_a_port_leave_the_inner_network():
+    assert COMPOSE["networks"]["inner"]["internal"] is True
+    for name, service in SERVICES.items():
+        assert ("ui" in service["networks"]) == ("ports" in service), name
+
+
+def test_no_secret_has_a_value_in_the_file():
+    for name, service in SERVICES.items():
+        for key, value in service.get("environment", {}).items():
+            if SECRET_WORDS.search(key):
+                assert key.endswith(("_FILE", "_CMD")) and "/run/secrets/" in value, f"{name}: {key}"
+            assert not re.search(r"://[^/@\s]+:[^/@\s]+@", str(value)), f"{name}: {key} carries a password"
+    assert COMPOSE["secrets"]
+    assert all(set(secret) == {"file"} for secret in COMPOSE["secrets"].values())
+
+
+def test_every_secret_that_is_asked_for_is_declared():
+    asked = {secret for service in SERVICES.values() for secret in service.get("secrets", ())}
+    assert asked == set(COMPOSE["secrets"])
+
+
+def test_the_environment_example_holds_no_secret_and_every_variable_of_the_file():
+    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+    names = set(re.findall(r"^(\w+)=", example, re.MULTILINE))
+    assert not [name for name in names if SECRET_WORDS.search(name)]
+    used = set(re.findall(r"(?<!\$)\$\{(\w+)", (ROOT / "docker-compose.yaml").read_text(encoding="utf-8")))
+    assert used == names
+
+
+def test_the_image_is_pinned_and_not_root():
+    lines = (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    bases = [line for line in lines if line.startswith("FROM ")]
+    assert bases and all(re.search(r":\d+\.\d+\.\d+", base) for base in bases)
+    users = [line.split()[1] for line in lines if line.startswith("USER ")]
+    assert users and users[-1].split(":")[0] not in {"0", "root"}
