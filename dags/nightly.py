@@ -66,7 +66,7 @@ def nightly(site: Site) -> DAG:
         )
         chain(*(task[name] for name in ("build_features", "build_trials", "train_uplift", "check_effects", "score")))
         chain(*(task[name] for name in ("score", "adjust", "check_recommendations", "publish", "report")))
-        task["evaluate_feedback"] >> task["report"]
+        task["evaluate_feedback"] >> task["adjust"]
     return dag
 
 

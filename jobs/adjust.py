@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Lists, relevance lists and the night's figures."""
     args = JobArgs.parse(argv)
     lake = Lake(args)
-    ranker, uplift, gate = (lake.read_json(name) for name in ("ranker", "uplift", "effects_gate"))
+    ranker, uplift, gate, judged = (lake.read_json(name) for name in ("ranker", "uplift", "effects_gate", "feedback"))
     how = settings(args, bool(gate["passed"]))
     inputs = lake.digest([RAW_USERS, RAW_ITEMS, RAW_INTERACTIONS, RAW_EXPOSURES])
     constants = {
@@ -104,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             lake.write_arrow(RECOMMENDATIONS, reader, inputs=[SCORES])
         relevance = ds.dataset(spool).scanner().to_reader()
         lake.write_arrow(RELEVANCE_LISTS, relevance, inputs=[SCORES])
-    write_metrics(lake, pd.concat(totals, ignore_index=True), [ranker, uplift], gate, args.site.seed)
+    write_metrics(lake, pd.concat(totals, ignore_index=True), [ranker, uplift, judged], gate, args.site.seed)
     return 0
 
 
@@ -129,7 +129,7 @@ def user_totals(listed: pd.DataFrame, alone: pd.DataFrame, scores: pd.DataFrame)
 def write_metrics(
     lake: Lake, totals: pd.DataFrame, records: list[dict[str, Any]], gate: dict[str, Any], seed: int
 ) -> None:
-    """RUN_METRICS of the lists, the models and the gate."""
+    """RUN_METRICS of the lists, the gate and ``records``: the models and what became of earlier lists."""
     adjusted = totals[totals["held_out"] == 0]
     figures = {
         "list_effect": as_document(bootstrap_mean(adjusted["effect"], seed=seed)),

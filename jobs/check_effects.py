@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jobs.runtime import tracking
 from jobs.runtime.args import JobArgs, run
 from jobs.runtime.site import Effects
 from jobs.tables.lake import Lake
@@ -58,7 +57,7 @@ def checks(record: Mapping[str, Any], how: Effects) -> list[dict[str, Any]]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write and print the gate's decision; a model that passes becomes the champion."""
+    """Write and print the gate's decision."""
     args = JobArgs.parse(argv)
     lake = Lake(args)
     record = lake.read_json("uplift")
@@ -66,9 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     passed = all(check["passed"] for check in made)
     for check in made:
         print(f"{'pass' if check['passed'] else 'FAIL'}  {check['name']} = {check['value']:.5g}: {check['meaning']}")
-    if passed:
-        tracking.set_alias(args, "uplift", record["version"], "champion")
-    else:
+    if not passed:
         print("EFFECTS GATE FAILED: tonight everyone gets the relevance list; effects are shown as not identified")
     lake.write_json("effects_gate", {"passed": passed, "checks": made})
     return 0

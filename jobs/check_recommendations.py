@@ -1,6 +1,8 @@
-"""Check tonight's lists, and the user features behind them, before anything is published.
+"""Check tonight's lists, and the features behind them, before anything is published.
 
-Fails when a critical expectation does not hold; yesterday's version then stays published.
+The features are checked here and not where they are built: Great Expectations is loaded here anyway, and nobody has
+seen yet what rests on a broken feature. Fails when a critical expectation does not hold; yesterday's version then stays
+published.
 """
 
 from collections.abc import Sequence
@@ -9,7 +11,7 @@ import pandas as pd
 
 from jobs.runtime import quality
 from jobs.runtime.args import JobArgs, run
-from jobs.tables.contracts import RECOMMENDATIONS, SCORES, USER_FEATURE_TABLE, USERS
+from jobs.tables.contracts import ITEM_FEATURE_TABLE, RECOMMENDATIONS, SCORES, USER_FEATURE_TABLE, USERS
 from jobs.tables.lake import Lake
 
 
@@ -34,18 +36,16 @@ def with_list_columns(lists: pd.DataFrame, candidates: pd.Series, list_length: i
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Validate lists and user features, and build their Data Docs."""
+    """Validate lists and features, and build their Data Docs."""
     args = JobArgs.parse(argv)
     lake = Lake(args)
     columns = [name for name in quality.suite_columns(RECOMMENDATIONS.name) if name in RECOMMENDATIONS.columns]
     lists = quality.light_frame(lake.read_arrow(RECOMMENDATIONS, columns))
     pairs = lake.read_arrow(SCORES, ["user_id"]).group_by("user_id").aggregate([("user_id", "count")]).to_pandas()
     candidates = pairs.set_index("user_id")["user_id_count"]
-    frames = {
-        RECOMMENDATIONS.name: with_list_columns(lists, candidates, args.site.list_length),
-        USER_FEATURE_TABLE.name: quality.light_frame(
-            lake.read_arrow(USER_FEATURE_TABLE, quality.suite_columns(USER_FEATURE_TABLE.name))
-        ),
+    frames = {RECOMMENDATIONS.name: with_list_columns(lists, candidates, args.site.list_length)} | {
+        table.name: quality.light_frame(lake.read_arrow(table, quality.suite_columns(table.name)))
+        for table in (USER_FEATURE_TABLE, ITEM_FEATURE_TABLE)
     }
     users = int(lake.manifest(USERS)["rows"])
     record = quality.check(args, "check_recommendations", frames, list_length=args.site.list_length, users=users)

@@ -1,34 +1,74 @@
-"""Publish tonight's lists: load the version beside the old one, audit it, move the pointer.
+"""Publish tonight's lists: load the version beside the old one, audit it, move the pointer, then the model aliases.
 
 Fails when an audit of the new version fails; yesterday's version then stays published.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
+import mlflow
+import pyarrow as pa
+
+from jobs.models.metrics import Estimate
+from jobs.runtime import registry, tracking
 from jobs.runtime.args import JobArgs, run
 from jobs.tables import versions
 from jobs.tables.contracts import ITEM_EFFECTS, RECOMMENDATIONS, RELEVANCE_LISTS, RUN_METRICS, USER_PROFILES
 from jobs.tables.lake import Lake
 
+HEADLINE = ("ranker_ndcg_10", "qini", "average_effect", "list_effect", "list_effect_by_relevance", "effects_gate")
+
+
+def headline(metrics: pa.Table) -> dict[str, Estimate | float]:
+    """The figures of RUN_METRICS by which nights are compared; an Estimate where there is an interval."""
+    return {
+        row["metric"]: row["value"] if row["low"] is None else Estimate(row["value"], row["low"], row["high"])
+        for row in metrics.to_pylist()
+        if row["metric"] in HEADLINE
+    }
+
+
+def publish(args: JobArgs, lake: Lake, lists: pa.Table, metrics: pa.Table, verdict: str) -> dict[str, Any]:
+    """Load, audit and point; then the models of the published version become champions.
+
+    The uplift model is one of them only where the lists rest on it: with a failed gate they have no uplift_version.
+    """
+    tables = (ITEM_EFFECTS, USER_PROFILES, RELEVANCE_LISTS)
+    beside = {table.name: lake.read_arrow(table, table.names) for table in tables} | {RUN_METRICS.name: metrics}
+    done = versions.publish(args.site, args.environment, lists, beside, verdict, args.force)
+    if done["state"] != "kept":
+        made_by = {"ranker": done["ranker_version"], "uplift": done["uplift_version"]}
+        registry.promote(args, {model: version for model, version in made_by.items() if version is not None})
+    return done
+
+
+def rehearse(lists: pa.Table) -> dict[str, Any]:
+    """What would be published."""
+    version = lists["version_id"][0].as_py()
+    return {
+        "state": "dry run",
+        "version_id": version,
+        "rows": lists.num_rows,
+        "checksum": versions.checksum(lists),
+    }
+
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Publish RECOMMENDATIONS and the tables beside them."""
+    """Publish RECOMMENDATIONS and the tables beside them; a dry run moves nothing."""
     args = JobArgs.parse(argv)
     lake = Lake(args)
     passed = lake.read_json("effects_gate")["passed"]
     verdict = "effects proved: adjusted lists" if passed else "effects NOT proved: relevance lists for everyone"
-    if args.dry_run:
-        print(f"dry run: {verdict}; nothing was published")
-        lake.write_json("published", {"state": "dry run", "verdict": verdict})
-        return 0
-    beside = {
-        table.name: lake.read_arrow(table, table.names)
-        for table in (ITEM_EFFECTS, USER_PROFILES, RUN_METRICS, RELEVANCE_LISTS)
-    }
     lists = lake.read_arrow(RECOMMENDATIONS, RECOMMENDATIONS.names)
-    done = versions.publish(args.site, args.environment, lists, beside, verdict, args.force)
-    lake.write_json("published", {name: str(value) for name, value in done.items()} | {"verdict": verdict})
+    metrics = lake.read_arrow(RUN_METRICS, RUN_METRICS.names)
+    with tracking.nested_run(args, "publish", [RECOMMENDATIONS]):
+        done = rehearse(lists) if args.dry_run else publish(args, lake, lists, metrics, verdict)
+        mlflow.log_metric("rows", done["rows"])
+        mlflow.set_tags({name: done[name] for name in ("version_id", "state", "checksum")})
     print(f"{done['state']}: version {done['version_id']} of {args.date}, {done['rows']:,} rows; {verdict}")
+    lake.write_json("published", {name: str(value) for name, value in done.items()} | {"verdict": verdict})
+    tags = {"version_id": done["version_id"], "verdict": verdict, "state": done["state"]}
+    tracking.finish_night(args, headline(metrics), tags)
     return 0
 
 

@@ -1,142 +1,179 @@
-"""One self-contained HTML page a night: verdict, checks, effects, ranking, data and how to roll back.
+"""One self-contained HTML page a night: verdict, lists, effects, ranking, data, checks and how to roll back.
 
-Fails when a record of the night is missing; what is published stays published.
+A record that is missing leaves its part out, and the page says which. Fails when MLflow is away; what is published
+stays published.
 """
 
-import io
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import date
 from typing import Any
 
-import jinja2
-import pandas as pd
+import pyarrow.dataset as ds
 
+from jobs.runtime import pages
+from jobs.runtime import report_parts as parts
 from jobs.runtime.args import JobArgs, run
-from jobs.tables.contracts import CLEAN_COUNTS, ITEM_EFFECTS, RECOMMENDATIONS, RELEVANCE_LISTS
+from jobs.runtime.errors import DataError
+from jobs.tables.contracts import (
+    CLEAN_COUNTS,
+    ITEM_EFFECTS,
+    ITEMS,
+    RAW_EXPOSURES,
+    RAW_INTERACTIONS,
+    RAW_ITEMS,
+    RAW_USERS,
+    RECOMMENDATIONS,
+    RELEVANCE_LISTS,
+    RUN_METRICS,
+)
 from jobs.tables.lake import Lake
 
-TEMPLATES = Path(__file__).parent / "templates"
-CATEGORIES = 20
+Part = dict[str, Any]
+INPUTS = (RAW_USERS, RAW_ITEMS, RAW_INTERACTIONS, RAW_EXPOSURES)
 
 
-def interval(low: float | None, high: float | None) -> str:
-    """An interval in words, or that there is none."""
-    return "none" if low is None or high is None else f"{low:.4f} to {high:.4f}"
+def part(make: Callable[[], Part]) -> Part:
+    """The values of one part of the page; ``missing`` says which record of the night is not there, else it is None."""
+    try:
+        return {"missing": None} | make()
+    except DataError as error:
+        return {"missing": str(error)}
 
 
-def figures(metrics: Mapping[str, Mapping[str, float | None]]) -> list[dict[str, str]]:
-    """Rows of a table of figures, by name."""
-    return [
-        {"name": name, "value": f"{figure['value']:.4f}", "interval": interval(figure.get("low"), figure.get("high"))}
-        for name, figure in sorted(metrics.items())
-        if figure.get("value") is not None
-    ]
+def verdict(lake: Lake) -> Part:
+    """The night in one sentence, and what was published."""
+    published, passed = lake.read_json("published"), bool(lake.read_json("effects_gate")["passed"])
+    metrics = {
+        row["metric"]: {name: row[name] for name in ("value", "low", "high")}
+        for row in parts.records(lake.read_pandas(RUN_METRICS))
+    }
+    return {
+        "text": parts.headline(published, metrics, passed),
+        "passed": passed,
+        "published": published,
+        "figures": parts.figures(
+            {name: metrics[name] for name in ("users", "list_rows", "list_identified_share") if name in metrics},
+            {
+                "users": "users with a list",
+                "list_rows": "places in all lists",
+                "list_identified_share": "share of places whose effect is identified",
+            },
+        ),
+    }
 
 
-def list_overlap(lists: pd.DataFrame, relevance: pd.DataFrame) -> str:
-    """How many places of the adjusted lists would have gone to the same items by relevance alone."""
-    users = lists.loc[lists["policy"] != "relevance", "user_id"].unique()
-    adjusted = lists[lists["user_id"].isin(users)]
-    if adjusted.empty:
-        return "Every user has the relevance list."
-    both = adjusted.merge(relevance[["user_id", "item_id"]], on=["user_id", "item_id"])
-    return (
-        f"{len(users):,} users have an adjusted list; {len(both) / len(adjusted):.0%} of its places hold an item"
-        " that their relevance list holds too."
+def published_before(args: JobArgs) -> tuple[date, str] | None:
+    """Run date and version that the newest earlier night published, by the lake's records."""
+    for day in reversed(Lake(args).dates("published")):
+        record = Lake(replace(args, date=day)).read_json("published")
+        if record["state"] in ("published", "unchanged"):
+            return day, str(record["version_id"])
+    return None
+
+
+def changes(args: JobArgs, lake: Lake) -> Part:
+    """What is different from the version published before, and from plain relevance."""
+    lists = lake.read_pandas(RECOMMENDATIONS, ["user_id", "rank", "item_id", "policy"])
+    out = {"overlap": parts.list_overlap(lists, lake.read_pandas(RELEVANCE_LISTS)), "before": None, "places": ""}
+    before = published_before(args)
+    if before:
+        day, version = before
+        of_version = ds.field("version_id") == version
+        earlier = Lake(replace(args, date=day)).read_pandas(RECOMMENDATIONS, ["user_id", "rank", "item_id"], of_version)
+        out |= {"before": f"version {version} of {day}", "places": parts.changed_places(lists, earlier)}
+    return out
+
+
+def examples(lake: Lake) -> Part:
+    """Relevance list beside the published list of a few users."""
+    columns = ["user_id", "item_id"]
+    chosen = parts.example_users(
+        lake.read_pandas(RECOMMENDATIONS, [*columns, "policy"]), lake.read_pandas(RELEVANCE_LISTS, columns)
     )
+    theirs = ds.field("user_id").isin([user for user, _ in chosen])
+    lists, relevance = lake.read_pandas(RECOMMENDATIONS, where=theirs), lake.read_pandas(RELEVANCE_LISTS, where=theirs)
+    names = parts.item_names(lake.read_pandas(ITEMS))
+    users = [
+        {
+            "user_id": user,
+            "why": why,
+            "rows": parts.side_by_side(
+                lists[lists["user_id"] == user], relevance[relevance["user_id"] == user].drop(columns="user_id"), names
+            ),
+        }
+        for user, why in chosen
+    ]
+    return {"users": users}
 
 
-def category_plot(effects: pd.DataFrame) -> str | None:
-    """Inline SVG of the pooled effect by category with intervals; None where there is no category."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    rows = effects[(effects["level"] == "category") & (effects["method"] == "pooled")]
-    rows = rows.sort_values(["treated", "key"], ascending=[False, True]).head(CATEGORIES).sort_values("estimate")
-    if rows.empty:
-        return None
-    with plt.rc_context({"svg.hashsalt": "nightlift"}):
-        figure, axes = plt.subplots(figsize=(8, 0.3 * len(rows) + 1), layout="constrained")
-        ends = [rows["estimate"] - rows["low"], rows["high"] - rows["estimate"]]
-        axes.barh(rows["key"], rows["estimate"], xerr=ends, color="#4c78a8", ecolor="#555")
-        axes.axvline(0, color="#555", linewidth=0.8)
-        axes.set_xlabel("effect of showing, in outcome probability")
-        sink = io.StringIO()
-        figure.savefig(sink, format="svg", metadata={"Date": None})
-        plt.close(figure)
-    return sink.getvalue()[sink.getvalue().index("<svg") :]
-
-
-def render(values: Mapping[str, Any]) -> str:
-    """The page; everything but our own plots is escaped."""
-    loader = jinja2.FileSystemLoader(TEMPLATES)
-    page = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
-    return page.get_template("report.html.j2").render(**values)
+def lineage(args: JobArgs, lake: Lake) -> Part:
+    """Where the night came from: run, model versions and inputs."""
+    ranker, uplift = lake.read_json("ranker"), lake.read_json("uplift")
+    ids = lake.read_arrow(RECOMMENDATIONS, ["mlflow_run_id"])["mlflow_run_id"]
+    manifests = {table.name: lake.manifest(table) for table in INPUTS}
+    return {
+        "mlflow_run_id": ids[0].as_py() if len(ids) else "none",
+        "experiment": args.site.site,
+        "settings": args.site.digest[:12],
+        "models": [
+            {"name": name, "version": record["version"], "uri": record["model_uri"], "sha256": record["sha256"][:12]}
+            for name, record in (("ranker", ranker), ("uplift", uplift))
+        ],
+        "inputs": [
+            {
+                "name": name,
+                "rows": f"{manifest['rows']:,}",
+                "covers": f"{manifest['covers'][0]} to before {manifest['covers'][1]}" if manifest["covers"] else "all",
+                "sha256": ", ".join(entry["sha256"][:12] for entry in manifest["files"]),
+            }
+            for name, manifest in manifests.items()
+        ],
+    }
 
 
 def collect(args: JobArgs, lake: Lake) -> dict[str, Any]:
     """Everything the page shows, read from the night's records."""
-    gate, published = lake.read_json("effects_gate"), lake.read_json("published")
-    effects = lake.read_pandas(ITEM_EFFECTS)
-    average = effects[effects["level"] == "all"]
+    docs, site = args.environment.home / "docs", args.site.site
     return {
-        "site": args.site.site,
+        "site": site,
         "run_date": args.date.isoformat(),
-        "passed": gate["passed"],
-        "verdict": str(published["verdict"]),
-        "published": published,
-        "checks": [
-            {
-                "name": check["name"],
-                "result": "passed" if check["passed"] else "FAILED",
-                "value": f"{check['value']:.4f}" if check.get("value") is not None else "not computed",
-                "interval": interval(check.get("low"), check.get("high")),
-                "meaning": check["meaning"],
+        "verdict": part(lambda: verdict(lake)),
+        "changes": part(lambda: changes(args, lake)),
+        "examples": part(lambda: examples(lake)),
+        "effects": part(lambda: parts.effects(lake.read_pandas(ITEM_EFFECTS))),
+        "uplift": part(
+            lambda: {
+                "plots": parts.uplift_plots(lake.read_json("uplift"), args.site.effects.overlap_eps),
+                "figures": parts.figures(lake.read_json("uplift")["metrics"]),
+                "refutations": parts.refutations(lake.read_json("uplift")),
             }
-            for check in gate["checks"]
-        ],
-        "overlap": list_overlap(
-            lake.read_pandas(RECOMMENDATIONS, ["user_id", "item_id", "policy"]), lake.read_pandas(RELEVANCE_LISTS)
         ),
-        "plot": category_plot(effects),
-        "averages": figures(
-            {row.method: {"value": row.estimate, "low": row.low, "high": row.high} for row in average.itertuples()}
-        ),
-        "uplift": figures(lake.read_json("uplift")["metrics"]),
-        "ranker": figures(lake.read_json("ranker")["metrics"]),
-        "feedback": [
-            {
-                "version_id": one["version_id"],
-                "run_date": one["run_date"],
-                "rows": figures(one["figures"]),
-                "lift": f"Measured lift: {one['lift']['value']:+.3f} outcomes a user, 90 % interval "
-                f"{interval(one['lift']['low'], one['lift']['high'])}."
-                if one["lift"]
-                else "No measured lift: no exposure says that this list was shown.",
-            }
-            for one in lake.read_json("feedback")["versions"]
-        ],
-        "counts": lake.read_pandas(CLEAN_COUNTS).to_dict("records"),
+        "ranking": part(lambda: parts.ranking(lake.read_json("ranker"))),
+        "cleaned": part(lambda: {"tables": parts.cleaned(lake.read_pandas(CLEAN_COUNTS))}),
+        "checks": pages.night_values(docs, site, args.date)["checks"],
+        "feedback": part(lambda: {"versions": parts.feedback(lake.read_json("feedback"))}),
+        "gate": part(lambda: {"checks": parts.gate(lake.read_json("effects_gate"))}),
+        "lineage": part(lambda: lineage(args, lake)),
     }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the page beside the Data Docs and to the night's MLflow run."""
+    """Write the page beside the Data Docs and to the night's MLflow run, and the pages that list it anew."""
     import mlflow
 
     from jobs.runtime import tracking
 
     args = JobArgs.parse(argv)
-    page = render(collect(args, Lake(args)))
-    folder = args.environment.home / "docs" / "reports" / args.site.site
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{args.date}.html"
-    path.write_text(page, encoding="utf-8")
+    values = collect(args, Lake(args))
+    page = pages.render("report.html.j2", values)
+    docs, site = args.environment.home / "docs", args.site.site
+    path = pages.record_report(docs, site, args.date, page, values["verdict"].get("text") or "not decided")
+    pages.rebuild(docs, site, args.date)
     run_id = tracking.night_run(args)
     mlflow.MlflowClient().log_text(run_id, page, "report.html")
     print(f"report: {path.as_uri()}")
+    print(f"all nights: {(docs / 'index.html').as_uri()}")
     return 0
 
 

@@ -12,7 +12,7 @@ from jobs.models.pooling import Pooling
 from jobs.models.propensity import Propensity
 from jobs.models.scoring import Scorer
 from jobs.models.uplift import Learner
-from jobs.runtime import tracking
+from jobs.runtime import registry
 from jobs.runtime.args import JobArgs, run
 from jobs.runtime.spark import SETTINGS, spark_session
 from jobs.tables.contracts import CANDIDATES, ITEM_PERIODS, PAIR_PERIODS, SCORES, USER_PERIODS
@@ -24,8 +24,8 @@ def load_scorer(args: JobArgs, lake: Lake) -> Scorer:
     """The night's models; DataError where a file's sha256 is not the recorded one."""
     relevance, effects = lake.read_json("ranker"), lake.read_json("uplift")
     with tempfile.TemporaryDirectory() as folder:
-        first = tracking.load_checked(args, relevance["model_uri"], relevance["sha256"], Path(folder) / "ranker")
-        second = tracking.load_checked(args, effects["model_uri"], effects["sha256"], Path(folder) / "uplift")
+        first = registry.load_checked(args, relevance["model_uri"], relevance["sha256"], Path(folder) / "ranker")
+        second = registry.load_checked(args, effects["model_uri"], effects["sha256"], Path(folder) / "uplift")
     ranker, recipe = json.loads(first["recipe.json"]), json.loads(second["recipe.json"])
     folds = range(recipe["folds"])
     boosters = tuple(

@@ -1,7 +1,7 @@
 """Train the relevance ranker on past label windows and judge it on the latest, which it never saw."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 import mlflow
@@ -12,10 +12,11 @@ import pyarrow.dataset as ds
 from jobs.models import metrics, ranker
 from jobs.models.folds import threads
 from jobs.models.metrics import Estimate, bootstrap_mean, coverage, list_metrics, rank_positions
-from jobs.runtime import tracking
+from jobs.runtime import registry, tracking
 from jobs.runtime.args import JobArgs, run
 from jobs.runtime.errors import DataError
-from jobs.tables.contracts import CANDIDATES, PAIR_DAYS
+from jobs.runtime.registry import Card
+from jobs.tables.contracts import CANDIDATES, PAIR_DAYS, SOURCES
 from jobs.tables.lake import Lake
 
 K = 10
@@ -55,6 +56,21 @@ def judge(frame: pd.DataFrame, real: pd.DataFrame, scores: np.ndarray, seed: int
     return out
 
 
+def card(args: JobArgs, frame: pd.DataFrame, figures: Mapping[str, Estimate | float]) -> Card:
+    """What the registry says about tonight's ranker, fitted on all of ``frame``."""
+    windows = ", ".join(f"{day:%Y-%m-%d}" for day in sorted(frame["as_of"].unique()))
+    days = args.site.outcome.window_days
+    return Card(
+        f"probability of an outcome ({', '.join(args.site.outcome.event_types)}) of a retrieved user-item pair in the"
+        f" {days} days from an as-of day.",
+        f"{len(frame):,} labelled candidates of the {days}-day windows from {windows}; nothing dated on or after"
+        f" {args.date}. Figures: the latest window, by a model fitted on the others.",
+        {name: figure for name, figure in figures.items() if name.startswith("ranker_") or name == "recency_ndcg_10"},
+        registry.typical_rows(frame, ranker.COLUMNS, SOURCES),
+        "relevance",
+    )
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Fit on windows before the latest, test on it, then fit on all for the same number of rounds."""
     args = JobArgs.parse(argv)
@@ -80,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with tracking.nested_run(args, "ranker", [CANDIDATES, PAIR_DAYS]) as run_id:
         mlflow.log_params(site.ranker.model_dump() | {"rounds_used": final.rounds})
         tracking.log_estimates(figures)
-        model = tracking.register(args, "ranker", files, run_id)
+        model = registry.register(args, "ranker", files, run_id, card(args, frame, figures))
     lake.write_json(
         "ranker",
         {

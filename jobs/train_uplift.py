@@ -1,7 +1,7 @@
 """Train propensities and the effect learner on past trials, pool them, and try to refute what they say."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -20,9 +20,10 @@ from jobs.models.doubly_robust import Z90, Trials
 from jobs.models.folds import fold_of
 from jobs.models.metrics import Estimate
 from jobs.models.pooling import Pooling
-from jobs.runtime import tracking
+from jobs.runtime import registry, tracking
 from jobs.runtime.args import JobArgs, run
 from jobs.runtime.errors import DataError
+from jobs.runtime.registry import Card
 from jobs.tables.contracts import FEATURES, ITEM_EFFECTS, ITEM_PERIODS, PAIR_PERIODS, TRIALS, USER_PERIODS
 from jobs.tables.lake import Lake
 
@@ -178,29 +179,48 @@ def refute(trials: Trials, args: JobArgs) -> dict[str, Any]:
     }
 
 
-def draw(e: NDArray[Any], trials: Trials, fitted: dict[str, Any]) -> None:
-    """Log overlap, reliability and uplift curve as figures to the open run."""
-    figure, axis = plt.subplots()
-    bins = np.linspace(0, 1, 41).tolist()
-    for arm, name in enumerate(("control", "treated")):
-        axis.hist(e[trials.treated == arm], bins, density=True, alpha=0.5, label=name)
-    axis.set(xlabel="propensity", ylabel="density", title="Overlap")
-    axis.legend()
-    tracking.log_figure(figure, "overlap.png")
-    figure, axis = plt.subplots()
-    table = propensity.reliability(e, trials.treated, trials.weight)
-    axis.plot([0, table["predicted"].max()], [0, table["predicted"].max()], "--", color="grey")
-    axis.plot(table["predicted"], table["treated_share"], "o-")
-    axis.set(xlabel="propensity", ylabel="treated share", title="Reliability")
-    tracking.log_figure(figure, "reliability.png")
-    figure, axis = plt.subplots()
+def curves(e: NDArray[Any], trials: Trials, fitted: dict[str, Any]) -> dict[str, Any]:
+    """What plots are drawn from, in at most 101 points each.
+
+    overlap: weight of each arm's trials in 40 bins of the propensity; reliability: mean propensity against treated
+    share; qini_curve: gain per trial when the best share by predicted effect is shown, and when as many are at random.
+    """
+    edges, at = np.linspace(0, 1, 41), np.linspace(0, 1, 101)
     inside = fitted["inside"]
     order = np.argsort(-fitted["predicted"][inside], kind="stable")
     curve = metrics.Targeting(fitted["score"][inside][order], trials.weight[inside][order])
     share, best, mean = curve.curve(curve.weight)
-    step = max(len(share) // 500, 1)
-    axis.plot(share[::step], (share * best)[::step], label="by predicted effect")
-    axis.plot([0, 1], [0, mean], "--", color="grey", label="at random")
+    counts = {
+        name: np.histogram(e[trials.treated == arm], edges, weights=trials.weight[trials.treated == arm])[0].tolist()
+        for arm, name in enumerate(("control", "treated"))
+    }
+    gain = np.interp(at, share, share * best, left=0.0)
+    return {
+        "overlap": {"edges": edges.tolist()} | counts,
+        "reliability": propensity.reliability(e, trials.treated, trials.weight).to_dict("list"),
+        "qini_curve": {"share": at.tolist(), "gain": gain.tolist(), "random": (at * mean).tolist()},
+    }
+
+
+def draw(points: dict[str, Any]) -> None:
+    """Log overlap, reliability and uplift curve as figures to the open run."""
+    figure, axis = plt.subplots()
+    bins = points["overlap"]
+    for name in ("control", "treated"):
+        axis.stairs(np.divide(bins[name], max(sum(bins[name]), 1e-12)), bins["edges"], fill=True, alpha=0.5, label=name)
+    axis.set(xlabel="propensity", ylabel="share of the arm's trials", title="Overlap")
+    axis.legend()
+    tracking.log_figure(figure, "overlap.png")
+    figure, axis = plt.subplots()
+    table = points["reliability"]
+    axis.plot([0, max(table["predicted"])], [0, max(table["predicted"])], "--", color="grey")
+    axis.plot(table["predicted"], table["treated_share"], "o-")
+    axis.set(xlabel="propensity", ylabel="treated share", title="Reliability")
+    tracking.log_figure(figure, "reliability.png")
+    figure, axis = plt.subplots()
+    curve = points["qini_curve"]
+    axis.plot(curve["share"], curve["gain"], label="by predicted effect")
+    axis.plot(curve["share"], curve["random"], "--", color="grey", label="at random")
     axis.set(xlabel="share of trials shown", ylabel="gain per trial", title="Uplift (Qini) curve")
     axis.legend()
     tracking.log_figure(figure, "qini.png")
@@ -267,12 +287,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     figures["balance_before"] = float(balance["before"].abs().max()) if len(balance) else 0.0
     figures["balance_after"] = float(balance["after"].abs().max()) if len(balance) else 0.0
+    points = curves(e, trials, fitted)
     with tracking.nested_run(args, "uplift", [TRIALS, PAIR_PERIODS, USER_PERIODS, ITEM_PERIODS]) as run_id:
         mlflow.log_params(how.model_dump())
         tracking.log_estimates(figures)
-        draw(e, trials, fitted)
+        draw(points)
         mlflow.log_text(balance.to_csv(index=False), "balance.csv")
-        registered = tracking.register(args, "uplift", files, run_id)
+        registered = registry.register(args, "uplift", files, run_id, card(args, frame, figures))
     lake.write_json(
         "uplift",
         {
@@ -284,12 +305,27 @@ def main(argv: Sequence[str] | None = None) -> int:
             "pooling": {name: value for name, value in pooled.document().items() if name != "items"},
             "metrics": {name: metrics.as_document(figure) for name, figure in figures.items()},
             "refutations": refuted,
-            "reliability": propensity.reliability(e, trials.treated, trials.weight).to_dict("list"),
             "balance": balance.to_dict("list"),
-        },
+        }
+        | points,
     )
     print(f"uplift {registered.version}: average effect {effect.interval()}, Qini {figures['qini']}")
     return 0
+
+
+def card(args: JobArgs, frame: pd.DataFrame, figures: Mapping[str, Estimate | float]) -> Card:
+    """What the registry says about tonight's effect model, learnt from the trials ``frame``."""
+    starts, how = pd.to_datetime(frame["as_of"]), args.site.outcome
+    return Card(
+        f"what showing an item changes in the probability of an outcome ({', '.join(how.event_types)}) in"
+        f" {how.window_days} days; learner {args.site.effects.learner}, {args.site.effects.folds} folds of users, each"
+        " predicted by the model that never saw them.",
+        f"{len(frame):,} sampled trials of {frame['period'].nunique()} periods starting from {starts.min():%Y-%m-%d}"
+        f" to {starts.max():%Y-%m-%d}; nothing dated on or after {args.date}. Figures: out of fold.",
+        {name: figures[name] for name in ("average_effect", "qini", "autoc", "overlap_share", "identified_share")},
+        registry.typical_rows(frame, FEATURES),
+        "effect",
+    )
 
 
 def judge(

@@ -1,13 +1,19 @@
-"""Fixtures of every test: one embedded PostgreSQL, and a site of its own schemas for each test that asks."""
+"""Fixtures of every test: one embedded PostgreSQL and MLflow server, and for each test a site of its own schemas."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date
 from itertools import count
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+import yaml
 
+from jobs.runtime.args import JobArgs
 from jobs.runtime.environment import Environment
 from jobs.runtime.site import Outcome, Site, Warehouse
+from jobs.tables.warehouse import connect
 
 _numbers = count(1)
 
@@ -23,10 +29,41 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]
     server.cleanup()
 
 
+@pytest.fixture(scope="session")
+def mlflow_server(warehouse: Environment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
+    """The environment of ``warehouse`` with the project's own MLflow server, whose database is beside the warehouse."""
+    from jobs.runtime.services import mlflow_server
+    from jobs.runtime.services.home import Home
+
+    with connect(warehouse, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE mlflow")
+    home = Home.open(replace(warehouse, home=tmp_path_factory.mktemp("mlflow")))
+    home.record["mlflow_database_url"] = urlsplit(warehouse.warehouse_url)._replace(path="/mlflow").geturl()
+    mlflow_server.up(home, print)
+    yield replace(warehouse, services={**warehouse.services, "mlflow_uri": home.record["mlflow_uri"]})
+    home.end("mlflow")
+
+
 @pytest.fixture(autouse=True)
 def _own_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Addresses of the machine's own services must not leak into tests."""
-    monkeypatch.delenv("WAREHOUSE_URL", raising=False)
+    """Addresses of the machine's own services must not leak into tests, nor what MLflow sets into later ones."""
+    for name in ("WAREHOUSE_URL", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID", "NIGHTLIFT_DAG_RUN"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def job(mlflow_server: Environment, shop: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> JobArgs:
+    """A night of the shop with a lake of its own, also as a job's process would find it."""
+    shop = shop.model_copy(update={"site": shop.warehouse.mart_schema.replace("mart", "shop")})
+    (tmp_path / f"{shop.site}.yaml").write_text(yaml.safe_dump(shop.model_dump(mode="json")), encoding="utf-8")
+    environment = replace(mlflow_server, sites=tmp_path, lake=str(tmp_path / "lake"))
+    monkeypatch.setenv("WAREHOUSE_URL", environment.warehouse_url)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", environment.mlflow_uri)
+    monkeypatch.setenv("NIGHTLIFT_SITES", str(environment.sites))
+    monkeypatch.setenv("NIGHTLIFT_LAKE", environment.lake)
+    monkeypatch.setenv("NIGHTLIFT_DAG_RUN", "manual__1")
+    return JobArgs(shop, date(2024, 1, 8), environment)
 
 
 @pytest.fixture

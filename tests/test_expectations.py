@@ -13,6 +13,7 @@ from jobs.check_clean import require_balance
 from jobs.check_recommendations import with_list_columns
 from jobs.runtime import quality
 from jobs.runtime.errors import DataError
+from jobs.runtime.pages import SEVERITIES
 from jobs.tables.contracts import RECOMMENDATIONS, TABLES
 
 RUN_DATE = date(2024, 1, 8)
@@ -82,7 +83,25 @@ GOOD: dict[str, Callable[[], dict[str, list[Any]]]] = {
     "user_features": lambda: {
         "user_id": ["u1", "u1"],
         "as_of": [pd.Timestamp("2024-01-01"), pd.Timestamp(RUN_DATE)],
-        "user_items_91d": [1.0, 2.0],
+        "user_days_since_last": [1.0, 4.0],
+        "user_tenure_days": [1.0, 8.0],
+        "user_active_days_28d": [1.0, 2.0],
+        "user_active_days_91d": [1.0, 2.0],
+        "user_outcomes_28d": [0.0, 2.0],
+        "user_outcomes_91d": [1.0, 2.0],
+        "user_items_91d": [None, 2.0],
+    },
+    "item_features": lambda: {
+        "item_id": ["i1", "i2"],
+        "as_of": [pd.Timestamp(RUN_DATE)] * 2,
+        "category": ["milk", "unknown"],
+        "item_outcomes_7d": [1.0, 0.0],
+        "item_outcomes_28d": [2.0, 0.0],
+        "item_outcomes_91d": [3.0, 0.0],
+        "item_buyers_91d": [3.0, 0.0],
+        "item_days_since_last": [1.0, None],
+        "item_price": [1.0, None],
+        "item_shown_users_28d": [0.5, None],
     },
     "recommendations": lists,
 }
@@ -104,6 +123,22 @@ BAD: list[tuple[str, str, list[Any], str, int | None]] = [
     ("exposures", "propensity", [0.0, 1.1, 0.5], "be_between", 2),
     ("user_features", "as_of", [pd.Timestamp("2024-01-01")] * 2, "compound_columns_to_be_unique", 2),
     ("user_features", "as_of", [BEFORE, pd.Timestamp("2024-01-09")], "be_between", 1),
+    ("user_features", "user_days_since_last", [0.0, 4.0], "be_between", 1),
+    ("user_features", "user_tenure_days", [1.0, 3.0], "a_to_be_greater_than_b", 1),
+    ("user_features", "user_active_days_28d", [1.0, 29.0], "be_between", 1),
+    ("user_features", "user_active_days_91d", [1.0, 1.0], "a_to_be_greater_than_b", 1),
+    ("user_features", "user_outcomes_91d", [1.0, 1.0], "a_to_be_greater_than_b", 1),
+    ("user_features", "user_items_91d", [-1.0, 2.0], "be_between", 1),
+    ("item_features", "item_id", ["i1", "i1"], "compound_columns_to_be_unique", 2),
+    ("item_features", "item_id", ["i1", None], "not_be_null", 1),
+    ("item_features", "as_of", [pd.Timestamp(RUN_DATE), pd.Timestamp("2024-01-09")], "be_between", 1),
+    ("item_features", "category", ["milk", None], "not_be_null", 1),
+    ("item_features", "item_outcomes_7d", [-1.0, 0.0], "be_between", 1),
+    ("item_features", "item_outcomes_28d", [0.0, 0.0], "a_to_be_greater_than_b", 1),
+    ("item_features", "item_outcomes_91d", [3.0, None], "not_be_null", 1),
+    ("item_features", "item_buyers_91d", [4.0, 0.0], "a_to_be_greater_than_b", 1),
+    ("item_features", "item_days_since_last", [0.0, None], "be_between", 1),
+    ("item_features", "item_price", [-1.0, None], "be_between", 1),
     ("recommendations", "rank", [1, 3, 1, 2], "be_in_set", 1),
     ("recommendations", "rank", [1, 1, 1, 2], "compound_columns_to_be_unique", 2),
     ("recommendations", "item_id", ["i1", "i1", "i2", "i1"], "compound_columns_to_be_unique", 2),
@@ -143,7 +178,7 @@ def test_every_suite_belongs_to_a_table_and_has_cases():
 def test_every_rule_has_a_plain_note_and_a_column_of_its_table(table: str):
     suite = quality.load_suite(table)
     assert suite["name"] == table and suite["expectations"] and suite["meta"]["notes"]
-    assert all(rule["meta"]["notes"] and rule["severity"] for rule in suite["expectations"])
+    assert all(rule["meta"]["notes"] and rule["severity"] in SEVERITIES for rule in suite["expectations"])
     derived = {"user_known", "item_known", "rank_is_next", "score_not_above_previous", "list_is_whole"}
     assert set(quality.suite_columns(table)) <= set(TABLES[table].columns) | derived
 
@@ -167,7 +202,9 @@ def test_a_broken_table_fails_with_its_column_rule_and_rows(
         quality.require(results, "check of a test")
 
 
-@pytest.mark.parametrize("table", ["raw_users", "raw_items", "users", "items", "user_features", "recommendations"])
+@pytest.mark.parametrize(
+    "table", ["raw_users", "raw_items", "users", "items", "user_features", "item_features", "recommendations"]
+)
 def test_an_empty_table_fails_where_there_must_be_rows(table: str):
     results = failures(table, frame(table).head(0))
     assert any(result.expectation == "table_row_count_to_be_between" for result in results)
@@ -182,6 +219,11 @@ def test_a_warning_is_printed_and_stops_nothing(capsys: pytest.CaptureFixture[st
     results = failures("raw_items", frame("raw_items", {"price": [-1.0, 2.0]}))
     quality.require(results, "check of a test")
     assert "warning: raw_items.price" in capsys.readouterr().out
+
+
+def test_more_users_shown_than_active_is_a_warning_only():
+    (result,) = failures("item_features", frame("item_features", {"item_shown_users_28d": [0.5, 1.5]}))
+    assert (result.column, result.severity, result.failing) == ("item_shown_users_28d", "warning", 1)
 
 
 def test_data_docs_have_a_stable_address_and_hold_no_value_of_the_data(tmp_path):

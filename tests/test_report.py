@@ -1,124 +1,172 @@
-"""The report: what it says with everything there, with little there, and with hostile text."""
+"""The report of a real small lake: what it says with everything there, with records missing, and with hostile text."""
 
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
-import pandas as pd
+import mlflow
+import pyarrow as pa
 import pytest
 
-from jobs.report import category_plot, figures, interval, list_overlap, render
+from jobs import report
+from jobs.runtime import pages
+from jobs.runtime.args import JobArgs
+from jobs.runtime.environment import Environment
+from jobs.runtime.site import Outcome, Site
+from jobs.tables import contracts
+from jobs.tables.contracts import Table
+from jobs.tables.lake import Lake
+from tests import small_night
+from tests.runtime.test_report_parts import UPLIFT, figure
 
-EFFECTS = pd.DataFrame(
-    [
-        ("category", "milk & <b>eggs</b>", "pooled", 0.02, 0.01, 0.03, 90, 100),
-        ("category", "bread", "pooled", -0.01, -0.02, 0.0, 50, 100),
-        ("category", "bread", "difference", 0.9, 0.8, 1.0, 50, 100),
-        ("all", "all", "aipw", 0.01, 0.0, 0.02, 140, 200),
-    ],
-    columns=["level", "key", "method", "estimate", "low", "high", "treated", "control"],
-)
-
-
-def values(**changed: Any) -> dict[str, Any]:
-    check = {
-        "name": "qini",
-        "result": "passed",
-        "value": "0.0100",
-        "interval": "0.0050 to 0.0200",
-        "meaning": "it works",
-    }
-    return {
-        "site": "shop",
-        "run_date": "2024-01-08",
-        "passed": True,
-        "verdict": "effects proved: adjusted lists",
-        "published": {"version_id": "abcdef12", "rows": "40", "state": "published"},
-        "checks": [check],
-        "overlap": "10 users have an adjusted list",
-        "plot": category_plot(EFFECTS),
-        "averages": figures({"aipw": {"value": 0.01, "low": 0.0, "high": 0.02}}),
-        "uplift": figures({"qini": {"value": 0.01, "low": 0.005, "high": 0.02}}),
-        "ranker": figures({"ranker_ndcg_10": {"value": 0.4, "low": 0.35, "high": 0.45}}),
-        "feedback": [{"version_id": "01234567", "run_date": "2024-01-01", "rows": [], "lift": "No measured lift"}],
-        "counts": [{"table": "users", "reason": "kept", "rows": 1234}],
-    } | changed
-
-
-SPARSE = {
-    "passed": False,
-    "verdict": "dry run",
-    "published": {"state": "dry run"},
-    "checks": [],
-    "plot": None,
-    "averages": [],
-    "uplift": [],
-    "ranker": [],
-    "feedback": [],
-    "counts": [],
+DAY = date(2024, 1, 8)
+MODEL = {"version": "3", "model_uri": "models:/shop-model/3", "sha256": "f" * 64}
+RANKER = MODEL | {"metrics": {"ranker_ndcg_10": figure(0.4, 0.35, 0.45), "recency_ndcg_10": figure(0.3, 0.25, 0.35)}}
+GATE = {
+    "passed": True,
+    "checks": [{"name": "qini", **figure(0.01, 0.005, 0.02), "threshold": 0.0, "passed": True, "meaning": "it works"}],
 }
+FEEDBACK = {
+    "versions": [{"version_id": "01234567", "run_date": "2024-01-01", "shown": False, "figures": {}, "lift": None}]
+}
+PUBLISHED = {"state": "published", "verdict": "effects proved: adjusted lists", "rows": "8", "checksum": "c" * 64}
+RECORDS: dict[str, Any] = {"uplift": MODEL | UPLIFT, "ranker": RANKER, "effects_gate": GATE, "feedback": FEEDBACK}
 
 
-def test_a_full_page_says_verdict_version_figures_with_intervals_and_how_to_roll_back():
-    page = render(values())
-    for text in (
-        "effects proved: adjusted lists",
+def rows(table: Table, *given: dict[str, Any]) -> pa.Table:
+    return pa.Table.from_pylist(
+        [dict.fromkeys(table.columns) | row for row in given], schema=pa.schema(list(table.arrow_schema))
+    )
+
+
+def write_night(args: JobArgs, version: str, title: str = "Whole milk") -> None:
+    """Everything the report reads of one night."""
+    small_night.write(args, version, args.date)
+    lake = Lake(args)
+    plain = [
+        {"user_id": f"u{user}", "rank": rank, "item_id": f"i{3 - rank}", "relevance": 0.5 / rank}
+        for user in range(4)
+        for rank in (1, 2)
+    ]
+    lake.write_arrow(contracts.RELEVANCE_LISTS, rows(contracts.RELEVANCE_LISTS, *plain))
+    effect = dict(estimate=0.02, low=0.01, high=0.03, treated=90, control=100, overlap_share=0.9, identified=True)
+    lake.write_arrow(
+        contracts.ITEM_EFFECTS,
+        rows(
+            contracts.ITEM_EFFECTS,
+            {"level": "all", "key": "all", "method": "aipw"} | effect,
+            {"level": "category", "key": "milk & <b>eggs</b>", "method": "pooled"} | effect,
+        ),
+    )
+    items = [{"item_id": name, "category": "milk", "title": title} for name in ("i1", "i2")]
+    lake.write_arrow(contracts.ITEMS, rows(contracts.ITEMS, *items))
+    kept = [{"table": "users", "reason": reason, "rows": number} for reason, number in (("in", 1234), ("kept", 1234))]
+    lake.write_arrow(contracts.CLEAN_COUNTS, rows(contracts.CLEAN_COUNTS, *kept))
+    for table in report.INPUTS:
+        lake.write_arrow(table, rows(table), covers=(args.date - timedelta(7), args.date))
+    for name, record in RECORDS.items():
+        lake.write_json(name, record)
+    lake.write_json("published", PUBLISHED | {"version_id": version})
+
+
+@pytest.fixture
+def args(tmp_path: Path) -> JobArgs:
+    site = Site(site="shop", outcome=Outcome(event_types=("purchase",)))
+    return JobArgs(site, DAY, Environment(tmp_path, tmp_path, str(tmp_path / "lake"), {}))
+
+
+def page(args: JobArgs) -> str:
+    return pages.render("report.html.j2", report.collect(args, Lake(args)))
+
+
+def test_a_full_page_says_what_was_decided_published_estimated_and_how_to_roll_back(args: JobArgs):
+    write_night(args, "abcdef12")
+    text = page(args)
+    assert "Not computed" not in text and "Not drawn" not in text
+    for words in (
+        "Published: the effects passed every check",
+        "0.1000 (90 % interval 0.0800 to 0.1200)",
         "abcdef12",
-        "0.4000",
+        "c" * 16,
+        "there is none",
+        "Whole milk",
         "0.3500 to 0.4500",
-        "0.0050 to 0.0200",
+        "finds no effect where there is none",
         "1,234",
         "01234567",
+        "models:/shop-model/3",
+        "2024-01-01 to before 2024-01-08",
         "python -m jobs rollback --site shop",
     ):
-        assert text in page, text
+        assert words in text, words
+    assert text.count("<svg") == text.count('role="img"') == text.count("How to read it:") == 6
 
 
-def test_a_sparse_page_says_not_computed_and_invents_no_figure():
-    page = render(values(**SPARSE))
-    assert page.count("not computed") == 4
-    assert "nothing to evaluate tonight" in page
-    assert "<svg" not in page
-    assert "0.0000" not in page
+@pytest.mark.parametrize(
+    "name", ["uplift", "ranker", "effects_gate", "feedback", "published", "item_effects", "clean_counts", "items"]
+)
+def test_a_missing_record_is_named_and_the_rest_of_the_page_stands(args: JobArgs, name: str):
+    write_night(args, "abcdef12")
+    (Path(args.environment.lake) / "shop" / name / f"run_date={DAY}" / "manifest.json").unlink()
+    text = page(args)
+    assert f"{name} of 2024-01-08 is not in the lake" in text
+    assert 1 <= text.count("is not in the lake") <= 3
+    assert "python -m jobs rollback" in text
 
 
-def test_the_page_is_self_contained():
-    page = render(values())
-    assert "<svg" in page
-    for word in ("<script", "<link", "<img", "@import"):
-        assert word not in page, word
+def test_a_lake_without_the_night_gives_a_page_without_a_figure(args: JobArgs):
+    text = page(args)
+    assert text.count("is not in the lake") >= 10
+    assert "<svg" not in text and "0.0000" not in text
 
 
-@pytest.mark.parametrize("key", ["verdict", "overlap", "site"])
-def test_text_from_the_data_is_escaped(key: str):
-    page = render(values(**{key: "<script>alert(1)</script>"}))
-    assert "<script>" not in page
-    assert "&lt;script&gt;" in page
+def test_the_version_before_is_the_newest_that_was_really_published(args: JobArgs):
+    for days, version, state in ((14, "aaaaaaa1", "published"), (7, "aaaaaaa2", "published"), (3, "aaaaaaa3", "kept")):
+        night = replace(args, date=DAY - timedelta(days))
+        write_night(night, version)
+        Lake(night).write_json("published", PUBLISHED | {"version_id": version, "state": state})
+    write_night(args, "abcdef12")
+    assert report.published_before(args) == (DAY - timedelta(7), "aaaaaaa2")
+    text = page(args)
+    assert "version aaaaaaa2 of 2024-01-01" in text and "0.0% hold another item" in text
 
 
-def test_names_in_a_plot_are_escaped():
-    plot = category_plot(EFFECTS)
-    assert plot is not None
-    assert "<b>" not in plot
+def test_a_failed_gate_and_a_dry_run_are_said_in_the_first_sentence(args: JobArgs):
+    write_night(args, "abcdef12")
+    Lake(args).write_json("effects_gate", {"passed": False, "checks": []})
+    Lake(args).write_json("published", {"state": "dry run", "verdict": "effects NOT proved"})
+    text = page(args)
+    assert "Dry run, nothing published: the effects were not proved tonight" in text
+    assert "is estimated to add" not in text
 
 
-def test_a_plot_is_the_same_again_and_absent_without_categories():
-    assert category_plot(EFFECTS) == category_plot(EFFECTS)
-    assert category_plot(EFFECTS[EFFECTS["level"] == "all"]) is None
+def test_the_page_needs_nothing_from_elsewhere_and_text_of_the_data_is_escaped(args: JobArgs):
+    write_night(args, "abcdef12", title="<script>alert(1)</script>")
+    text = page(args)
+    for word in ("<script", "<link", "<img", "@import", 'src="', "<b>eggs"):
+        assert word not in text, word
+    assert "&lt;script&gt;" in text and "milk &amp; &lt;b&gt;eggs" in text
 
 
-def test_a_figure_without_an_interval_says_so_and_one_without_a_value_is_left_out():
-    rows = figures({"known": {"value": 0.5, "low": None, "high": None}, "unknown": {"value": None}})
-    assert rows == [{"name": "known", "value": "0.5000", "interval": "none"}]
-    assert interval(None, 0.1) == "none"
+def test_the_same_night_gives_the_same_bytes(args: JobArgs):
+    write_night(args, "abcdef12")
+    assert page(args) == page(args)
 
 
-def test_overlap_counts_places_of_adjusted_lists_only():
-    lists = pd.DataFrame(
-        {
-            "user_id": ["u1", "u1", "u2", "u2"],
-            "item_id": ["a", "b", "a", "b"],
-            "policy": ["adjusted", "explore", "relevance", "relevance"],
-        }
+def test_the_job_writes_the_page_to_disk_and_to_mlflow_and_lists_the_night(
+    job: JobArgs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("NIGHTLIFT_HOME", str(tmp_path / "home"))
+    write_night(job, "abcdef12")
+    assert report.main(["--site", job.site.site, "--date", job.date.isoformat()]) == 0
+    docs = tmp_path / "home" / "docs"
+    written = pages.report_page(docs, job.site.site, job.date)
+    assert written.as_uri() in capsys.readouterr().out
+    (night,) = pages.index_values(docs)["sites"][job.site.site]
+    assert night["report"] == written.relative_to(docs).as_posix()
+    assert night["verdict"].startswith("Published: the effects passed every check")
+    (run,) = mlflow.MlflowClient().search_runs(
+        [mlflow.get_experiment_by_name(job.site.site).experiment_id], "tags.level = 'night'"
     )
-    relevance = pd.DataFrame({"user_id": ["u1", "u1", "u2", "u2"], "item_id": ["a", "c", "a", "b"]})
-    assert list_overlap(lists, relevance).startswith("1 users have an adjusted list; 50% of its places")
-    assert list_overlap(lists[lists["user_id"] == "u2"], relevance) == "Every user has the relevance list."
+    assert mlflow.artifacts.load_text(f"runs:/{run.info.run_id}/report.html") == written.read_text(encoding="utf-8")

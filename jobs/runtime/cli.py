@@ -89,7 +89,7 @@ def run(
     parts["night"] = time.monotonic() - at
     if not dry_run:
         _summary(settings, environment, run_date)
-    _addresses(environment)
+    _addresses(environment, site, run_date)
     _say("stop: make stop")
     _say(
         f"took {time.monotonic() - started:.0f} s: "
@@ -135,6 +135,7 @@ def rollback(site: SiteName = DEMO, version: Annotated[str, typer.Option(help="d
 
     environment = Environment.load()
     _rows([versions.rollback(find_site(site, environment.sites), environment, version or None)], False, "")
+    _say("the champion aliases in MLflow stay where they are; the next night that publishes moves them")
 
 
 @app.command()
@@ -188,8 +189,8 @@ def _summary(site: Any, environment: Environment, run_date: date) -> None:
     _table(found["comparison"])
 
 
-def _addresses(environment: Environment) -> None:
-    for label, address in services.addresses(environment).items():
+def _addresses(environment: Environment, site: str = "", day: date | None = None) -> None:
+    for label, address in services.addresses(environment, site, day).items():
         _say(f"{label}: {address}")
 
 

@@ -19,6 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs.runtime import pages
 from jobs.runtime.args import JobArgs
 from jobs.runtime.environment import ROOT
 from jobs.runtime.errors import DataError, SetupError
@@ -141,11 +142,6 @@ def lake_frames(lake: Lake, users: Table, items: Table, logs: Sequence[Table]) -
     return frames
 
 
-def docs_folder(args: JobArgs, name: str) -> Path:
-    """Where a check's Data Docs lie: the same address for the same site, date and check."""
-    return args.environment.home / "docs" / "data_docs" / args.site.site / args.date.isoformat() / name
-
-
 def validate(
     frames: Mapping[str, pd.DataFrame], parameters: Mapping[str, Any], run_date: date, docs: Path | None = None
 ) -> list[Result]:
@@ -243,10 +239,17 @@ def require(results: list[Result], where: str) -> None:
 
 
 def check(args: JobArgs, name: str, frames: Mapping[str, pd.DataFrame], **parameters: Any) -> dict[str, Any]:
-    """Validate, build the Data Docs, fail where it is critical; returns a small record of the check for the lake."""
+    """Validate, build the night's pages, fail where it is critical; returns a small record of the check for the lake.
+
+    The pages are there before a failure is raised: that is when they are read.
+    """
     run_date = datetime(args.date.year, args.date.month, args.date.day)
-    docs = docs_folder(args, name)
+    home = args.environment.home / "docs"
+    docs = pages.check_folder(home, args.site.site, args.date, name)
     results = validate(frames, {"run_date": run_date, **parameters}, args.date, docs)
-    print(f"Data Docs: {docs / 'index.html'}")
+    documents = [asdict(result) for result in results]
+    pages.record_check(docs, documents, [str(result) for result in results])
+    pages.rebuild(home, args.site.site, args.date)
+    print(f"Data Docs: {pages.checks_page(home, args.site.site, args.date).as_uri()}")
     require(results, f"{name} of {args.site.site}, {args.date}")
-    return {"docs": str(docs / "index.html"), "results": [asdict(result) for result in results]}
+    return {"docs": str(docs / "index.html"), "results": documents}

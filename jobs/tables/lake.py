@@ -65,15 +65,16 @@ class Lake:
         with self.fs.open_input_stream(path) as stream:
             return dict(json.loads(stream.read()))
 
-    def dates(self, table: Table) -> list[date]:
-        """Run dates before this one that have a manifest of the table, oldest first."""
-        infos = self.fs.get_file_info(pafs.FileSelector(f"{self.root}/{table.name}", allow_not_found=True))
+    def dates(self, table: Table | str) -> list[date]:
+        """Run dates before this one that have a manifest of the table or document, oldest first."""
+        name = table if isinstance(table, str) else table.name
+        infos = self.fs.get_file_info(pafs.FileSelector(f"{self.root}/{name}", allow_not_found=True))
         days = (date.fromisoformat(info.base_name.removeprefix("run_date=")) for info in infos)
         return sorted(
             day
             for day in days
             if day < self.date
-            and self.fs.get_file_info(f"{self._folder(table.name, day)}/manifest.json").type == pafs.FileType.File
+            and self.fs.get_file_info(f"{self._folder(name, day)}/manifest.json").type == pafs.FileType.File
         )
 
     def digest(self, tables: Iterable[Table]) -> str:

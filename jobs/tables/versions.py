@@ -158,6 +158,12 @@ def _point(
             published=warehouse.ident(mart, "published"), names=names, values=values, verdict=sql.Literal(verdict)
         ),
     )
+    warehouse.execute(
+        connection,
+        sql.SQL("UPDATE {} SET published_at = now() WHERE version_id = {}").format(
+            warehouse.ident(mart, "versions"), sql.Literal(head["version_id"])
+        ),
+    )
     return "published"
 
 
@@ -191,7 +197,11 @@ def status(site: Site, environment: Environment) -> list[Row]:
 
 
 def rollback(site: Site, environment: Environment, version_id: str | None = None) -> Row:
-    """Point at an earlier version: the one named, or the newest loaded before the published run date."""
+    """Point at an earlier version: the one named, or the newest loaded before the published run date.
+
+    Returns the versions left and shown, and the models that made the one shown; MLflow's aliases are left alone, so a
+    rollback works while MLflow is away.
+    """
     mart = site.warehouse.mart_schema
     known = status(site, environment)
     current = next((row for row in known if row["published"]), None)
@@ -213,9 +223,11 @@ def rollback(site: Site, environment: Environment, version_id: str | None = None
         (earlier[0]["version_id"],),
     )
     with warehouse.connect(environment) as connection:
+        warehouse.create_mart(connection, mart)
         warehouse.lock(connection, f"nightlift publish {mart}")
         _point(connection, mart, target, target["verdict"], force=True)
-    return {"from": current["version_id"], "to": target["version_id"], "run_date": target["run_date"]}
+    models = {name: target[name] for name in ("ranker_version", "uplift_version")}
+    return {"from": current["version_id"], "to": target["version_id"], "run_date": target["run_date"], **models}
 
 
 def explain(site: Site, environment: Environment, user_id: str) -> list[Row]:

@@ -89,6 +89,8 @@ _MART = [
         version_id text PRIMARY KEY, run_date date NOT NULL, ranker_version text NOT NULL, uplift_version text,
         mlflow_run_id text NOT NULL, rows bigint NOT NULL, checksum text NOT NULL, loaded_at timestamptz NOT NULL,
         verdict text NOT NULL)""",
+    # when the pointer last moved to the version, null where it never did; marts made earlier get the column too
+    "ALTER TABLE {mart}.versions ADD COLUMN IF NOT EXISTS published_at timestamptz",
     """CREATE TABLE IF NOT EXISTS {mart}.published (
         table_name text PRIMARY KEY, version_id text NOT NULL, run_date date NOT NULL, ranker_version text NOT NULL,
         uplift_version text, mlflow_run_id text NOT NULL, rows bigint NOT NULL, checksum text NOT NULL,
@@ -208,7 +210,7 @@ def add_column(connection: Connection, schema: str, table: str, column: str, kin
 
 def create_mart(connection: Connection, schema: str) -> None:
     """The mart schema, where it is missing; the view shows the version the pointer row names."""
-    if column_types(connection, schema, "recommendations"):
+    if "published_at" in column_types(connection, schema, "versions"):
         return
     lock(connection, f"nightlift ddl {schema}")
     for statement in _MART:

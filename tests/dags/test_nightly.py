@@ -10,7 +10,7 @@ EDGES = {
     "check_raw": {"clean"},
     "clean": {"check_clean"},
     "check_clean": {"evaluate_feedback", "build_features"},
-    "evaluate_feedback": {"report"},
+    "evaluate_feedback": {"adjust"},
     "build_features": {"generate_candidates", "build_trials"},
     "generate_candidates": {"train_ranker"},
     "train_ranker": {"score"},

@@ -4,11 +4,12 @@ import os
 import socket
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import pytest
 
-from jobs.runtime import services
+from jobs.runtime import pages, services
 from jobs.runtime.environment import Environment
 from jobs.runtime.errors import SetupError
 from jobs.runtime.services import postgres, processes
@@ -56,3 +57,18 @@ def test_private_folder_is_not_open_to_others(tmp_path: Path) -> None:
     inner.mkdir(parents=True)
     os.chmod(tmp_path / "a", 0o700)
     assert not postgres.open_to_others(inner)
+
+
+def test_addresses_are_the_pages_that_nights_write_and_no_secret(tmp_path: Path) -> None:
+    environment = Environment(tmp_path, tmp_path, "", {"mlflow_uri": "http://127.0.0.1:5000", "secret": "hush"})
+    docs, day = tmp_path / "docs", date(2024, 1, 8)
+    before = services.addresses(environment, "shop", day)
+    assert before["report"] == f"no night has written {pages.report_page(docs, 'shop', day)} yet"
+    pages.record_report(docs, "shop", day, "<html>", "published")
+    pages.rebuild(docs, "shop", day)
+    after = services.addresses(environment, "shop", day)
+    assert after["all nights"] == (docs / "index.html").as_uri()
+    assert after["Data Docs"] == pages.checks_page(docs, "shop", day).as_uri()
+    assert after["report"] == pages.report_page(docs, "shop", day).as_uri()
+    assert "hush" not in str(after)
+    assert "report" not in services.addresses(environment)

@@ -5,8 +5,10 @@ import os
 import shutil
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from pathlib import Path
 
+from jobs.runtime import pages
 from jobs.runtime.environment import Environment
 from jobs.runtime.errors import SetupError
 from jobs.runtime.services import airflow, mlflow_server, postgres, spark_connect
@@ -87,16 +89,24 @@ def running(environment: Environment) -> dict[str, bool]:
     return {name: home.process(name) is not None for name in ("postgres", "mlflow", "spark", *airflow.NAMES)}
 
 
-def addresses(environment: Environment) -> dict[str, str]:
-    """Where people look: label and address, without secrets."""
+def addresses(environment: Environment, site: str = "", day: date | None = None) -> dict[str, str]:
+    """Where people look: label and address, without secrets; pages that no night has written yet say so.
+
+    With ``site`` and ``day`` also the pages of that night.
+    """
     record = environment.services
     docs = environment.home / "docs"
+    shown = {"all nights": docs / "index.html"}
+    if site and day:
+        shown |= {"Data Docs": pages.checks_page(docs, site, day), "report": pages.report_page(docs, site, day)}
     return {
         "Airflow": f"{record.get('airflow_url', 'not running')}  (user admin, password in "
         f"{environment.home / 'airflow-admin-password'})",
         "MLflow": environment.mlflow_uri,
-        "Data Docs": (docs / "data_docs").as_uri(),
-        "reports": (docs / "reports").as_uri(),
+        **{
+            label: page.as_uri() if page.exists() else f"no night has written {page} yet"
+            for label, page in shown.items()
+        },
     }
 
 

@@ -1,0 +1,344 @@
+"""What the report says, part by part: records and frames in, values of ``report.html.j2`` out."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from jobs.runtime import plots
+from jobs.runtime.report_words import METHODS, RANKERS, RANKING, REASONS, REFUTATIONS, WORDS
+
+Figure = Mapping[str, float | None]  # value, low and high of a 90 % interval; low and high may be None
+CATEGORIES = 20
+FEATURES = 20
+EXAMPLES = 3
+TOP = 10
+
+
+def number(value: float | None, digits: int = 0) -> str:
+    """A figure as people read it: whole thousands and counts without a point, else four digits, five where small."""
+    if value is None:
+        return "not computed"
+    if abs(value) >= 1000 or (value == int(value) and abs(value) >= 1):
+        return f"{value:,.0f}"
+    return f"{value:.{digits or _digits(value)}f}"
+
+
+def _digits(value: float) -> int:
+    return 5 if 0 < abs(value) < 0.001 else 4
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """An interval in words, both ends with as many digits, or that there is none."""
+    if low is None or high is None:
+        return "none"
+    digits = max(_digits(low), _digits(high))
+    return f"{number(low, digits)} to {number(high, digits)}"
+
+
+def said(figure: Figure) -> str:
+    """A figure with its interval inside a sentence."""
+    if figure.get("low") is None:
+        return number(figure["value"])
+    return f"{number(figure['value'])} (90 % interval {interval(figure['low'], figure['high'])})"
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of a frame as dictionaries; a missing value is None."""
+    return [
+        {str(name): None if pd.isna(value) else value for name, value in row.items()}
+        for row in frame.to_dict("records")
+    ]
+
+
+def figures(metrics: Mapping[str, Figure], words: Mapping[str, str] = WORDS) -> list[dict[str, str]]:
+    """Rows of a table of figures, by name; a figure without a value is left out."""
+    return [
+        {
+            "name": words.get(name, name),
+            "value": number(figure["value"]),
+            "interval": interval(figure.get("low"), figure.get("high")),
+        }
+        for name, figure in sorted(metrics.items())
+        if figure.get("value") is not None
+    ]
+
+
+def headline(published: Mapping[str, Any], metrics: Mapping[str, Figure], passed: bool) -> str:
+    """The verdict in one sentence, with what the lists are estimated to add."""
+    state = published["state"]
+    what = {
+        "published": "Published",
+        "unchanged": "Published again, unchanged",
+        "kept": "Loaded, not published: another version stays",
+        "dry run": "Dry run, nothing published",
+    }.get(state, state)
+    if not passed:
+        return f"{what}: the effects were not proved tonight, so everyone has the relevance list."
+    gain, plain = metrics["list_effect"], metrics["list_effect_by_relevance"]
+    return (
+        f"{what}: the effects passed every check, and showing an item of the adjusted lists is estimated to add "
+        f"{said(gain)} to its outcome probability, against {said(plain)} for the relevance lists of the same users."
+    )
+
+
+def changed_places(lists: pd.DataFrame, earlier: pd.DataFrame) -> str:
+    """How far two versions differ, among users both have; frames have user_id, rank and item_id."""
+    both = lists.merge(earlier, on=["user_id", "rank"], suffixes=("", "_before"))
+    if both.empty:
+        return "No user is in both versions."
+    users = lists[lists["user_id"].isin(earlier["user_id"])]
+    kept = users.merge(earlier[["user_id", "item_id"]], on=["user_id", "item_id"])
+    moved = float((both["item_id"] != both["item_id_before"]).mean())
+    return (
+        f"Of the places of the {both['user_id'].nunique():,} users that both versions have, {moved:.1%} hold another "
+        f"item now, and {1 - len(kept) / len(users):.1%} hold an item that was not in the user's list before."
+    )
+
+
+def list_overlap(lists: pd.DataFrame, relevance: pd.DataFrame) -> str:
+    """How many places of the adjusted lists would have gone to the same items by relevance alone."""
+    adjusted = _adjusted(lists)
+    if adjusted.empty:
+        return "Every user has the relevance list."
+    both = adjusted.merge(relevance[["user_id", "item_id"]], on=["user_id", "item_id"])
+    return (
+        f"{adjusted['user_id'].nunique():,} users have an adjusted list; {len(both) / len(adjusted):.0%} of its places"
+        " hold an item that their relevance list holds too."
+    )
+
+
+def example_users(lists: pd.DataFrame, relevance: pd.DataFrame) -> list[tuple[str, str]]:
+    """Users and why they are shown: the most, the median and the least changed of the adjusted lists."""
+    adjusted = _adjusted(lists)
+    if adjusted.empty:
+        return []
+    same = adjusted[["user_id", "item_id"]].merge(relevance[["user_id", "item_id"]].assign(same=1), how="left")
+    share = same["same"].notna().groupby(same["user_id"]).mean().sort_index().sort_values(kind="stable")
+    places = dict.fromkeys([0, len(share) // 2, len(share) - 1])
+    words = ("changed most", "changed as much as the median", "changed least")
+    return [(str(share.index[place]), why) for place, why in zip(places, words, strict=False)]
+
+
+def side_by_side(lists: pd.DataFrame, relevance: pd.DataFrame, names: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The first places of one user's two lists; ``names`` says an item in words."""
+    mine = lists[lists["rank"] <= TOP].merge(relevance, how="left", on="rank", suffixes=("", "_plain"))
+    return [
+        {
+            "rank": str(row["rank"]),
+            "plain": names.get(row["item_id_plain"], row["item_id_plain"]) if row["item_id_plain"] else "no item",
+            "plain_relevance": f"{row['relevance_plain']:.3f}" if row["item_id_plain"] else "",
+            "item": names.get(row["item_id"], row["item_id"]),
+            "policy": row["policy"],
+            "effect": number(row["effect"]),
+            "interval": interval(row["effect_low"], row["effect_high"]),
+            "identified": bool(row["identified"]),
+            "reason": row["reason"],
+        }
+        for row in records(mine.sort_values("rank"))
+    ]
+
+
+def effects(table: pd.DataFrame) -> dict[str, Any]:
+    """Average by method and plot by category of ITEM_EFFECTS."""
+    average = records(table[table["level"] == "all"])
+    rows = {METHODS.get(row["method"], row["method"]): _figure(row) for row in average}
+    frame = table[(table["level"] == "category") & (table["method"] == "pooled")]
+    frame = frame.sort_values(["treated", "key"], ascending=[False, True]).head(CATEGORIES)
+    by = records(frame.sort_values(["estimate", "key"], ascending=[False, True]))
+    plot = None
+    if by:
+        ends = {row["key"]: (row["estimate"], row["low"], row["high"]) for row in by}
+        plot = {
+            "svg": plots.intervals("category", ends, "effect of showing, in outcome probability"),
+            "summary": f"Pooled effect of {len(by)} categories: from {by[-1]['key']}, {said(_figure(by[-1]))}, "
+            f"to {by[0]['key']}, {said(_figure(by[0]))}.",
+            "caption": f"How to read it: each dot is what showing an item of the category adds to the probability of "
+            f"an outcome, the line its 90 % interval; a line across 0 means that no effect is proved. The {len(by)} "
+            "categories shown most often.",
+        }
+    return {"averages": figures(rows, {}), "plot": plot}
+
+
+def uplift_plots(record: Mapping[str, Any], eps: float) -> dict[str, Any]:
+    """Plots of an uplift record; one whose points the record lacks is None."""
+    out: dict[str, Any] = dict.fromkeys(("overlap", "reliability", "qini", "love"))
+    known = record["metrics"]
+    if "overlap" in record:
+        hist = record["overlap"]
+        out["overlap"] = {
+            "svg": plots.overlap(hist["edges"], hist["control"], hist["treated"], eps),
+            "summary": f"Propensity of shown and not shown trials; {known['overlap_share']['value']:.0%} of the trials "
+            f"lie between {eps:g} and {1 - eps:g}.",
+            "caption": "How to read it: effects can only be learnt where both lines have height; left of the first "
+            "and right of the second dotted line there is no overlap and nothing is identified.",
+        }
+    if "reliability" in record:
+        table = record["reliability"]
+        apart = max(abs(a - b) for a, b in zip(table["predicted"], table["treated_share"], strict=True))
+        out["reliability"] = {
+            "svg": plots.reliability(table["predicted"], table["treated_share"]),
+            "summary": f"Reliability of the propensity in {len(table['predicted'])} bins: the largest distance from "
+            f"the diagonal is {number(apart)}.",
+            "caption": "How to read it: on the dashed line a propensity of 0.3 means shown three times in ten; a "
+            "curve away from it makes every weight wrong. The propensity was calibrated on these trials, so this is "
+            "how well it was fitted, not how it does on later ones.",
+        }
+    if "qini_curve" in record:
+        curve = record["qini_curve"]
+        out["qini"] = {
+            "svg": plots.qini(curve["share"], curve["gain"], curve["random"]),
+            "summary": f"Uplift curve; the area between it and showing at random (Qini) is {said(known['qini'])}.",
+            "caption": "How to read it: the further the curve lies above the dashed line, the better the predicted "
+            "effect tells where showing helps; effects and scores come from users the model was not fitted on. Qini: "
+            f"{said(known['qini'])}.",
+        }
+    if record.get("balance", {}).get("feature"):
+        table = pd.DataFrame(record["balance"])
+        table = table.reindex(table["before"].abs().sort_values(ascending=False, kind="stable").index).head(FEATURES)
+        out["love"] = {
+            "svg": plots.love(table["feature"].tolist(), table["before"].tolist(), table["after"].tolist()),
+            "summary": f"Largest standardised difference between the arms: {number(known['balance_before']['value'])} "
+            f"before and {number(known['balance_after']['value'])} after weighting.",
+            "caption": "How to read it: a square far right is a feature in which shown and not shown trials differ; "
+            "weighting has to bring it left of the dotted line at 0.1 (its circle), or the comparison is not fair. "
+            f"The {len(table)} features that differed most.",
+        }
+    return out
+
+
+def refutations(record: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Every attempt to refute the average effect: what was done, what came out, what that means."""
+    made = record["refutations"]
+    first = made["estimate"]
+    rows = [
+        {
+            "name": "estimate to refute",
+            "value": number(first["value"]),
+            "interval": interval(first["low"], first["high"]),
+            "meaning": "The average effect on the sample of users that all attempts are made with.",
+            "tone": "",
+        }
+    ]
+    for name, (what, holds, good, bad) in REFUTATIONS.items():
+        if name in made:
+            fine = bool(holds(made[name]))
+            rows.append(
+                {
+                    "name": name.replace("_", " "),
+                    "value": number(made[name]["value"]),
+                    "interval": interval(made[name]["low"], made[name]["high"]),
+                    "meaning": f"{what} {good if fine else bad}",
+                    "tone": "good" if fine else "bad",
+                }
+            )
+    return rows
+
+
+def ranking(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Dot plot and table of the ranker beside popularity and recency."""
+    known = record["metrics"]
+    rows = {
+        words: {method: known[f"{method}_{name}"] for method in RANKERS if f"{method}_{name}" in known}
+        for name, words in RANKING.items()
+    }
+    rows = {words: by for words, by in rows.items() if by}
+    table = [
+        {"name": f"{words}, {method}", "value": number(f["value"]), "interval": interval(f["low"], f["high"])}
+        for words, by in rows.items()
+        for method, f in by.items()
+    ]
+    listed = {f"{method}_{name}" for name in RANKING for method in RANKERS}
+    plot = None
+    if rows:
+        words, by = next(iter(rows.items()))
+        dots = {name: {m: (f["value"], f["low"], f["high"]) for m, f in each.items()} for name, each in rows.items()}
+        plot = {
+            "svg": plots.methods("ranking", dots, "mean over users with an outcome in the test window"),
+            "summary": f"{words}: " + "; ".join(f"{method} {said(figure)}" for method, figure in by.items()) + ".",
+            "caption": "How to read it: further right is better, and lines are 90 % intervals; where the ranker's "
+            "line overlaps another's, its lead is not proved. Popularity and recency are what one line of SQL gives.",
+        }
+    rest = {name: figure for name, figure in known.items() if name not in listed}
+    return {"plot": plot, "table": table, "rest": figures(rest)}
+
+
+def cleaned(counts: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows in, kept and quarantined of every table, with the reasons in words; ``counts`` is CLEAN_COUNTS."""
+    out = []
+    for table, rows in counts.groupby("table", sort=True):
+        by = rows.set_index("reason")["rows"]
+        came, gone = int(by.get("in", 0)), by.drop(["in", "kept"], errors="ignore")
+        out.append(
+            {
+                "table": table,
+                "came": f"{came:,}",
+                "kept": f"{int(by.get('kept', 0)):,}",
+                "quarantined": f"{int(gone.sum()):,}" + (f" ({gone.sum() / came:.2%})" if came and gone.sum() else ""),
+                "reasons": [
+                    f"{count:,}: {REASONS.get(str(reason), reason)}" for reason, count in gone.items() if count
+                ],
+            }
+        )
+    return out
+
+
+def feedback(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What became of earlier versions, newest last as the record has them."""
+    return [
+        {
+            "version_id": one["version_id"],
+            "run_date": one["run_date"],
+            "rows": figures(one["figures"], {name: _feedback_words(name) for name in one["figures"]}),
+            "lift": _lift(one),
+        }
+        for one in record["versions"]
+    ]
+
+
+def gate(record: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The gate's checks."""
+    return [
+        {
+            "name": check["name"].replace("_", " "),
+            "result": "passed" if check["passed"] else "FAILED",
+            "tone": "good" if check["passed"] else "bad",
+            "value": number(check.get("value")),
+            "interval": interval(check.get("low"), check.get("high")),
+            "meaning": check["meaning"],
+        }
+        for check in record["checks"]
+    ]
+
+
+def item_names(items: pd.DataFrame) -> dict[str, str]:
+    """An item in words: its title, else its category and id."""
+    return {
+        row["item_id"]: row.get("title") or f"{row['category']} ({row['item_id']})"
+        for row in records(items[items.columns.intersection(["item_id", "title", "category"])])
+    }
+
+
+def _adjusted(lists: pd.DataFrame) -> pd.DataFrame:
+    users = lists.loc[lists["policy"] != "relevance", "user_id"].unique()
+    return lists[lists["user_id"].isin(users)]
+
+
+def _figure(row: Mapping[str, Any]) -> Figure:
+    return {"value": row["estimate"], "low": row["low"], "high": row["high"]}
+
+
+def _lift(one: Mapping[str, Any]) -> str:
+    lift = one["lift"]
+    if lift:
+        return (
+            f"Measured lift: {lift['value']:+.3f} outcomes a user, 90 % interval {interval(lift['low'], lift['high'])};"
+            " the control group was drawn at random, so this is measured, not modelled."
+        )
+    why = "a group has fewer than two users" if one["shown"] else "no exposure says that this list was shown"
+    return f"No measured lift: {why}."
+
+
+def _feedback_words(name: str) -> str:
+    group, _, metric = name.removeprefix("feedback_").partition("_")
+    return f"{metric.replace('_', ' ').replace('ndcg', 'NDCG')}, {group} lists"

@@ -1,0 +1,72 @@
+"""The report's words: figures, methods, refutations and reasons by the names the records have."""
+
+METHODS = {
+    "difference": "plain difference of outcome rates, shown minus not shown: what confounding makes of it",
+    "aipw": "doubly robust (AIPW): adjusted for what was known before showing",
+    "pooled": "pooled: the doubly robust estimate, shrunken towards the level above",
+}
+WORDS = {
+    "average_effect": "average effect of showing, among trials with overlap",
+    "qini": "Qini: area between the uplift curve and showing at random",
+    "auuc": "AUUC: area under the uplift curve, not normalised",
+    "autoc": "AUTOC: mean advantage of the best-ranked share over all trials",
+    "trials": "trials learnt from",
+    "treated_share": "share of trials in which the item was shown",
+    "brier": "Brier score of the propensity (0 is perfect)",
+    "overlap_share": "share of trials with overlap",
+    "identified_share": "share of trials with overlap and both arms of their item seen",
+    "ess_treated": "effective sample size, shown",
+    "ess_control": "effective sample size, not shown",
+    "calibration_slope": "calibration slope: how much of the predicted differences is kept",
+    "pair_sd": "spread of effects between users for the same item (standard deviation)",
+    "item_sd": "spread of effects between items (standard deviation)",
+    "pair_variance_trials": "trials that the spread between users was estimated from",
+    "balance_before": "largest standardised difference between the arms before weighting",
+    "balance_after": "largest standardised difference between the arms after weighting",
+    "ranker_brier": "Brier score of the calibrated relevance (0 is perfect)",
+    "ranker_mean_ratio": "mean relevance over the observed outcome rate (1 is calibrated)",
+    "candidate_recall": "share of later outcomes among the candidates: the ceiling of any ranking of them",
+    "ranker_coverage_10": "share of the catalogue in anybody's top ten, ranker",
+    "popularity_coverage_10": "share of the catalogue in anybody's top ten, popularity",
+    "recency_coverage_10": "share of the catalogue in anybody's top ten, recency",
+    "test_users": "users with an outcome in the test window",
+}
+REFUTATIONS = {
+    "placebo": (
+        "Treatment replaced by one that did nothing. Its effect must be zero: the 99 % interval has to include 0.",
+        lambda figure: figure["low"] <= 0.0 <= figure["high"],
+        "It does: the engine finds no effect where there is none.",
+        "It does not: the engine finds an effect where there is none.",
+    ),
+    "random_subset": (
+        "Estimated again among a random 70 % of the users. It must stay about the same.",
+        lambda figure: figure["stable"],
+        "It does.",
+        "It does not: a few users carry the estimate.",
+    ),
+    "random_common_cause": (
+        "Estimated again with a feature of pure noise added. It must stay about the same.",
+        lambda figure: figure["stable"],
+        "It does.",
+        "It does not: the estimate hangs on how the models happen to fit.",
+    ),
+}
+REASONS = {
+    "missing_key": "an id or time is missing",
+    "duplicate": "a copy of a row that is kept",
+    "unknown_user": "the user is not in the users table",
+    "unknown_item": "the item is not in the items table",
+    "future": "dated on or after the run date",
+    "impossible_value": "the value is negative or above the site's max_value",
+    "impossible_quantity": "the quantity is negative or above the site's max_quantity",
+    "bad_propensity": "the logged propensity is not in (0, 1]",
+    "bot_like": "a user with more events a day than a person makes",
+}
+RANKING = {
+    "ndcg_10": "NDCG@10",
+    "recall_10": "recall@10",
+    "precision_10": "precision@10",
+    "hit_rate_10": "hit rate@10",
+    "recall_100": "recall@100",
+}
+RANKERS = ("ranker", "popularity", "recency")
