@@ -4,17 +4,17 @@ Fails where clean has not run, or where nobody has an outcome before the earlies
 """
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from jobs.runtime.args import JobArgs, run
 from jobs.runtime.errors import DataError
-from jobs.runtime.spark import spark_session
+from jobs.runtime.spark import by_user, cached, spark_session
 from jobs.tables import contracts
 from jobs.tables.lake import Lake
-from jobs.transforms import calendar, features, profiles
+from jobs.transforms import calendar, features, profiles, shown
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,25 +30,28 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _write_days(job: JobArgs, lake: Lake, spark: SparkSession) -> None:
     items = lake.read_spark(spark, contracts.ITEMS)
-    interactions = lake.read_spark(spark, contracts.INTERACTIONS)
+    interactions = by_user(lake.read_spark(spark, contracts.INTERACTIONS))
     site = job.site
     days = features.pair_days(interactions, items, site.outcome.event_types, site.feedback, site.outcome.value)
-    shown = features.pair_shown_days(lake.read_spark(spark, contracts.EXPOSURES))
-    for table, frame, source in (
-        (contracts.PAIR_DAYS, days, contracts.INTERACTIONS),
-        (contracts.PAIR_SHOWN_DAYS, shown, contracts.EXPOSURES),
-    ):
-        ordered = frame.repartition(2, "user_id").sortWithinPartitions(*table.key)
-        lake.write_spark(table, ordered, inputs=[source])
+    ordered = days.sortWithinPartitions(*contracts.PAIR_DAYS.key)
+    lake.write_spark(contracts.PAIR_DAYS, ordered, inputs=[contracts.INTERACTIONS])
+    table = shown.pair_shown_days(
+        lake.read_spark(spark, contracts.EXPOSURES),
+        lake.read_spark(spark, contracts.USERS),
+        items,
+        job.date,
+        calendar.as_of_days(site, job.date)[0] - timedelta(days=features.SHOWN_DAYS),
+    )
+    lake.write_spark(contracts.PAIR_SHOWN_DAYS, table, inputs=[contracts.EXPOSURES])
 
 
 def _write_features(job: JobArgs, lake: Lake, spark: SparkSession) -> None:
     items, days = lake.read_spark(spark, contracts.ITEMS), lake.read_spark(spark, contracts.PAIR_DAYS)
-    shown = lake.read_spark(spark, contracts.PAIR_SHOWN_DAYS)
+    seen = shown.Shown(lake.read_spark(spark, contracts.PAIR_SHOWN_DAYS), job.date)
     as_ofs = calendar.as_of_days(job.site, job.date)
     users = features.user_features(days, as_ofs).repartition(1).sortWithinPartitions("user_id", "as_of")
     lake.write_spark(contracts.USER_FEATURE_TABLE, users, inputs=[contracts.PAIR_DAYS])
-    table = features.item_features(days, shown, items, as_ofs).repartition(1).sortWithinPartitions("item_id", "as_of")
+    table = features.item_features(days, seen, items, as_ofs).repartition(1).sortWithinPartitions("item_id", "as_of")
     lake.write_spark(
         contracts.ITEM_FEATURE_TABLE, table, inputs=[contracts.PAIR_DAYS, contracts.PAIR_SHOWN_DAYS, contracts.ITEMS]
     )
@@ -56,16 +59,17 @@ def _write_features(job: JobArgs, lake: Lake, spark: SparkSession) -> None:
 
 def _write_profiles(job: JobArgs, lake: Lake, spark: SparkSession) -> None:
     days, settings = lake.read_spark(spark, contracts.PAIR_DAYS), job.site.profiles
-    first, last = calendar.factor_days(job.site, job.date)
-    _require_outcomes(lake, spark, first)
-    parts = [
-        profiles.factors(days, day, settings.factors, settings.factor_iterations, job.site.seed)
-        for day in (first, last)
-    ]
-    both = parts[0].unionByName(parts[1]).repartition(1).sortWithinPartitions("as_of", "kind", "id")
-    lake.write_spark(contracts.FACTORS, both, inputs=[contracts.PAIR_DAYS])
+    users, items = lake.read_spark(spark, contracts.USERS), lake.read_spark(spark, contracts.ITEMS)
+    as_ofs = calendar.factor_days(job.site, job.date)
+    _require_outcomes(lake, spark, as_ofs[0])
+    with cached(profiles.ratings(days, users, items, as_ofs)) as rated:
+        found = profiles.factors(
+            rated, users, items, as_ofs, settings.factors, settings.factor_iterations, job.site.seed
+        )
+        ordered = found.repartition(1).sortWithinPartitions("as_of", "kind", "id")
+        lake.write_spark(contracts.FACTORS, ordered, inputs=[contracts.PAIR_DAYS])
     table = profiles.profiles(
-        lake.read_spark(spark, contracts.USERS),
+        users,
         lake.read_spark(spark, contracts.USER_FEATURE_TABLE),
         days,
         lake.read_spark(spark, contracts.FACTORS),

@@ -11,10 +11,11 @@ from pyspark.sql import functions as F
 
 from jobs.runtime.args import JobArgs, run
 from jobs.runtime.errors import DataError
-from jobs.runtime.spark import spark_session
+from jobs.runtime.spark import by_user, cached, spark_session
 from jobs.tables import contracts
 from jobs.tables.lake import Lake
 from jobs.transforms import calendar, candidates, features, trials
+from jobs.transforms.shown import Shown
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,20 +26,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         calendar.period_starts(job.site, job.date), job.site.period_days, job.site.outcome.window_days
     )
     with spark_session(job, "build_trials") as spark:
-        _write_masks(lake, spark, periods)
+        _write_masks(job, lake, spark, periods)
         _write_trials(job, lake, spark, periods)
     return 0
 
 
-def _write_masks(lake: Lake, spark: SparkSession, periods: trials.Periods) -> None:
-    days, shown = lake.read_spark(spark, contracts.PAIR_DAYS), lake.read_spark(spark, contracts.PAIR_SHOWN_DAYS)
+def _write_masks(job: JobArgs, lake: Lake, spark: SparkSession, periods: trials.Periods) -> None:
+    days = lake.read_spark(spark, contracts.PAIR_DAYS)
+    shown = Shown(lake.read_spark(spark, contracts.PAIR_SHOWN_DAYS), job.date)
     active = trials.user_periods(days, periods).repartition(1).sortWithinPartitions("user_id")
     lake.write_spark(contracts.USER_PERIODS, active, inputs=[contracts.PAIR_DAYS])
     active = lake.read_spark(spark, contracts.USER_PERIODS)
     pairs = trials.pair_periods(days, shown, active, periods)
     both = [contracts.PAIR_DAYS, contracts.PAIR_SHOWN_DAYS]
-    ordered = pairs.repartition(2, "user_id").sortWithinPartitions("user_id", "item_id")
-    lake.write_spark(contracts.PAIR_PERIODS, ordered, inputs=both)
+    lake.write_spark(contracts.PAIR_PERIODS, pairs.sortWithinPartitions("user_id", "item_id"), inputs=both)
     pairs = lake.read_spark(spark, contracts.PAIR_PERIODS)
     items = trials.item_periods(lake.read_spark(spark, contracts.ITEMS), shown, pairs, active, periods)
     lake.write_spark(contracts.ITEM_PERIODS, items.repartition(1).sortWithinPartitions("item_id"), inputs=both)
@@ -62,18 +63,20 @@ def _write_trials(job: JobArgs, lake: Lake, spark: SparkSession, periods: trials
     drawn = trials.sample(active, playing, earlier, periods, shares, job.site.seed)
     labelled = trials.label(drawn, pairs, lake.read_spark(spark, contracts.EXPOSURES), periods)
     mine = F.col("as_of").isin(list(periods.starts))
-    table = features.for_pairs(
-        labelled,
-        lake.read_spark(spark, contracts.USER_FEATURE_TABLE).where(mine),
-        lake.read_spark(spark, contracts.ITEM_FEATURE_TABLE).where(mine),
-        days,
-        lake.read_spark(spark, contracts.PAIR_SHOWN_DAYS),
-    )
-    lake.write_spark(
-        contracts.TRIALS,
-        table.repartition(2, "user_id").sortWithinPartitions(*contracts.TRIALS.key),
-        inputs=[contracts.PAIR_PERIODS, contracts.USER_PERIODS, contracts.ITEM_PERIODS],
-    )
+    with cached(by_user(labelled)) as kept:
+        table = features.for_pairs(
+            kept,
+            lake.read_spark(spark, contracts.USER_FEATURE_TABLE).where(mine),
+            lake.read_spark(spark, contracts.ITEM_FEATURE_TABLE).where(mine),
+            days,
+            Shown(lake.read_spark(spark, contracts.PAIR_SHOWN_DAYS), job.date),
+            periods.starts,
+        )
+        lake.write_spark(
+            contracts.TRIALS,
+            table.sortWithinPartitions(*contracts.TRIALS.key),
+            inputs=[contracts.PAIR_PERIODS, contracts.USER_PERIODS, contracts.ITEM_PERIODS],
+        )
 
 
 def _playing(job: JobArgs, lake: Lake, spark: SparkSession, days: DataFrame) -> DataFrame:

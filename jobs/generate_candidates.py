@@ -16,10 +16,11 @@ from pyspark.sql import functions as F
 
 from jobs.runtime.args import JobArgs, run
 from jobs.runtime.errors import DataError
-from jobs.runtime.spark import spark_session
+from jobs.runtime.spark import by_user, cached, spark_session
 from jobs.tables import contracts
 from jobs.tables.lake import Lake
-from jobs.transforms import calendar, candidates, features
+from jobs.transforms import calendar, candidates, features, rhythm
+from jobs.transforms.shown import Shown
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,9 +31,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         as_ofs = [*calendar.label_days(job.site, job.date), job.date]
         items = lake.read_spark(spark, contracts.ITEMS)
         days = lake.read_spark(spark, contracts.PAIR_DAYS)
-        catalogue = _catalogue(job, lake, days, as_ofs)
-        numbers = _numbers(spark, catalogue)
+        known = lake.read_pandas(contracts.ITEMS, ["item_id", "category", "available_from", "available_until"])
+        numbers = _numbers(spark, known.item_id)
         history = candidates.histories(days, numbers)
+        counts = candidates.item_counts(history, [(day - candidates.EPOCH).days for day in as_ofs]).toPandas()
+        catalogue = _catalogue(job, lake, known, counts, as_ofs)
         model_days = (catalogue.days[0], catalogue.days[-1])
         near = candidates.neighbours(history, catalogue, model_days).toArrow()
         models = _models(lake, near, catalogue, calendar.factor_days(job.site, job.date))
@@ -42,38 +45,58 @@ def main(argv: Sequence[str] | None = None) -> int:
             catalogue,
             models,
             candidates.Limits(
-                limits.repeat, limits.popularity, limits.item_cf, limits.factorisation, job.site.outcome.window_days
+                limits.repeat,
+                limits.popularity,
+                limits.item_cf,
+                limits.factorisation,
+                job.site.outcome.window_days,
+                job.site.ranker.negative_share,
             ),
         )
         pairs = found.join(F.broadcast(numbers), on="item", how="inner").drop("item")
         pairs = pairs.join(F.broadcast(items.select("item_id", "category")), on="item_id", how="inner")
         mine = F.col("as_of").isin(as_ofs)
-        table = features.for_pairs(
-            pairs,
-            lake.read_spark(spark, contracts.USER_FEATURE_TABLE).where(mine),
-            lake.read_spark(spark, contracts.ITEM_FEATURE_TABLE).where(mine),
-            days,
-            lake.read_spark(spark, contracts.PAIR_SHOWN_DAYS),
-        )
-        lake.write_spark(
-            contracts.CANDIDATES,
-            table.repartition(2, "user_id").sortWithinPartitions(*contracts.CANDIDATES.key),
-            inputs=[contracts.PAIR_DAYS, contracts.FACTORS, contracts.USER_FEATURE_TABLE, contracts.ITEM_FEATURE_TABLE],
-        )
+        with cached(by_user(pairs)) as kept:
+            table = features.for_pairs(
+                kept,
+                lake.read_spark(spark, contracts.USER_FEATURE_TABLE).where(mine),
+                lake.read_spark(spark, contracts.ITEM_FEATURE_TABLE).where(mine),
+                days,
+                Shown(lake.read_spark(spark, contracts.PAIR_SHOWN_DAYS), job.date),
+                as_ofs,
+            )
+            lake.write_spark(
+                contracts.CANDIDATES,
+                table.sortWithinPartitions(*contracts.CANDIDATES.key),
+                inputs=[
+                    contracts.PAIR_DAYS,
+                    contracts.FACTORS,
+                    contracts.USER_FEATURE_TABLE,
+                    contracts.ITEM_FEATURE_TABLE,
+                ],
+            )
     return 0
 
 
-def _catalogue(job: JobArgs, lake: Lake, days: DataFrame, as_ofs: list[date]) -> candidates.Catalogue:
-    """The items that are candidates at each as-of day, and their order of popularity; item-sized, on the driver."""
-    frame = lake.read_pandas(contracts.ITEMS, ["item_id", "available_from", "available_until"])
-    buyers = candidates.item_users(days, as_ofs).toPandas()
-    sold = lake.read_pandas(contracts.ITEM_FEATURE_TABLE, ["item_id", "as_of", "item_outcomes_28d"])
+def _catalogue(
+    job: JobArgs, lake: Lake, frame: pd.DataFrame, counts: pd.DataFrame, as_ofs: list[date]
+) -> candidates.Catalogue:
+    """The items that are candidates at each as-of day, their order of popularity and habits; all on the driver."""
+    sold = lake.read_pandas(
+        contracts.ITEM_FEATURE_TABLE, ["item_id", "as_of", "item_outcomes_28d", "item_outcomes_91d"]
+    )
     starts, ends = (pd.to_datetime(frame[name], utc=True) for name in ("available_from", "available_until"))
     ids = frame.item_id.to_numpy()
-    allowed, popular = [], []
-    for day in as_ofs:
-        users = _by_item(buyers[buyers.as_of == day].set_index("item_id").users, frame.item_id)
-        count = _by_item(sold[sold.as_of == day].set_index("item_id").item_outcomes_28d, frame.item_id)
+    allowed, popular, about = [], [], []
+    for k, day in enumerate(as_ofs):
+        habits = counts[counts.day == k].set_index("item").reindex(range(len(ids)), fill_value=0)
+        users = habits.users.to_numpy()
+        there = sold[sold.as_of == day].set_index("item_id")
+        count, longer = (_by_item(there[f"item_outcomes_{n}d"], frame.item_id) for n in (28, 91))
+        about.append(
+            rhythm.item_features({name: habits[name].to_numpy() for name in rhythm.COUNTS})
+            | {"item_trend_91d": (count * 91 / 28 + 5) / (longer + 5)}
+        )
         moment = pd.Timestamp(day, tz="UTC")
         there = ((starts.isna() | (starts <= moment)) & (ends.isna() | (ends > moment))).to_numpy()
         enough = there & (users >= job.site.candidates.min_item_users)
@@ -91,16 +114,18 @@ def _catalogue(job: JobArgs, lake: Lake, days: DataFrame, as_ofs: list[date]) ->
             f"no available item of {job.site.site} has an outcome before {job.date}: check items.available_*"
         )
     epoch = [(day - candidates.EPOCH).days for day in as_ofs]
-    return candidates.Catalogue(list(ids), epoch, np.vstack(allowed), popular, [0] * (len(as_ofs) - 1) + [1])
+    category = pd.factorize(frame.category, sort=True, use_na_sentinel=False)[0]
+    which = [0] * (len(as_ofs) - 1) + [1]
+    return candidates.Catalogue(list(ids), epoch, np.vstack(allowed), popular, which, category, about)
 
 
 def _by_item(values: "pd.Series[float]", item_ids: "pd.Series[str]") -> np.ndarray:
     return values.reindex(item_ids).fillna(0).to_numpy()
 
 
-def _numbers(spark: SparkSession, catalogue: candidates.Catalogue) -> DataFrame:
+def _numbers(spark: SparkSession, item_ids: "pd.Series[str]") -> DataFrame:
     return spark.createDataFrame(
-        pd.DataFrame({"item_id": catalogue.item_ids, "item": np.arange(len(catalogue.item_ids), dtype=np.int32)}),
+        pd.DataFrame({"item_id": item_ids, "item": np.arange(len(item_ids), dtype=np.int32)}),
         "item_id string, item int",
     )
 

@@ -5,13 +5,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from jobs.runtime.args import JobArgs
 
 SETTINGS = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.shuffle.partitions": os.environ.get("NIGHTLIFT_SHUFFLE_PARTITIONS", "4"),
+    "spark.sql.requireAllClusterKeysForCoPartition": "false",  # tables laid out by user join without a shuffle
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.sql.parquet.compression.codec": "zstd",
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",  # not INT96, which Arrow reads without its zone
@@ -37,3 +38,19 @@ def spark_session(args: JobArgs, name: str) -> Iterator[SparkSession]:
         yield session
     finally:
         session.stop()
+
+
+def by_user(frame: DataFrame) -> DataFrame:
+    """The frame with each user's rows in one partition, as joins and groups by user and anything else need them."""
+    return frame.repartition(int(SETTINGS["spark.sql.shuffle.partitions"]), "user_id")
+
+
+@contextmanager
+def cached(frame: DataFrame) -> Iterator[DataFrame]:
+    """The frame, computed once however often it is read inside; a warm server would keep it for ever without this."""
+    kept = frame.persist()
+    try:
+        kept.count()  # only what is computed tells the planner how it is laid out
+        yield kept
+    finally:
+        kept.unpersist()

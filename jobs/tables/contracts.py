@@ -19,6 +19,7 @@ ARROW = {
     "bool": pa.bool_(),
     "date": pa.date32(),
     "timestamp": pa.timestamp("us", tz="UTC"),
+    "int64s": pa.list_(pa.int64()),
 }
 SPARK = {
     "string": "string",
@@ -29,6 +30,7 @@ SPARK = {
     "bool": "boolean",
     "date": "date",
     "timestamp": "timestamp",
+    "int64s": "array<bigint>",
 }
 
 
@@ -236,9 +238,9 @@ PAIR_DAYS = Table(
 )
 PAIR_SHOWN_DAYS = Table(
     "pair_shown_days",
-    "Days on which an item was shown to a user.",
-    {"user_id": "string", "item_id": "string", "exposed_day": "date"},
-    ("user_id", "item_id", "exposed_day"),
+    "Days on which an item was shown to a user: bit b of word w of days is 60 w + b + 1 days before the run date.",
+    {"user_id": "string", "item_id": "string", "days": "int64s"},
+    ("user_id", "item_id"),
 )
 USER_PROFILES = Table(
     "user_profiles",

@@ -1,12 +1,14 @@
 """Daily aggregates, and the features of users, items and pairs whose every window ends before its as-of day."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
+from functools import reduce
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs.tables import contracts
+from jobs.transforms.shown import Shown
 
 MICRO = 1_000_000  # decayed counts and feedback are sums of integer millionths: exact, so in any order the same
 SHOWN_DAYS = 91  # an exposure older than this counts as not shown
@@ -33,11 +35,6 @@ def pair_days(
     )
 
 
-def pair_shown_days(exposures: DataFrame) -> DataFrame:
-    """PAIR_SHOWN_DAYS: one row a user, item and day on which it was shown."""
-    return exposures.select(*contracts.PAIR_SHOWN_DAYS.names).distinct()
-
-
 def user_features(days: DataFrame, as_ofs: Sequence[date]) -> DataFrame:
     """USER_FEATURE_TABLE of the users with an event before the as-of day."""
     active = days.groupBy("user_id", "event_day").agg(
@@ -51,11 +48,11 @@ def user_features(days: DataFrame, as_ofs: Sequence[date]) -> DataFrame:
         *(_windowed("outcomes", age, n).alias(f"user_outcomes_{n}d") for n in (28, 91)),
         *((_windowed("value_cents", age, n) / 100).alias(f"user_value_{n}d") for n in (28, 91)),
     )
-    tried = _distinct_pairs(days.where(F.col("outcomes") > 0), "event_day", as_ofs, (91,), "user_id", "user_items")
+    tried = _distinct_pairs(days.where(F.col("outcomes") > 0), as_ofs, (91,), "user_id", "user_items")
     return _contract(table.join(tried, on=["user_id", "as_of"], how="left"), contracts.USER_FEATURE_TABLE)
 
 
-def item_features(days: DataFrame, shown: DataFrame, items: DataFrame, as_ofs: Sequence[date]) -> DataFrame:
+def item_features(days: DataFrame, shown: Shown, items: DataFrame, as_ofs: Sequence[date]) -> DataFrame:
     """ITEM_FEATURE_TABLE of all items at every as-of day."""
     bought = days.where(F.col("outcomes") > 0)
     daily = bought.groupBy("item_id", "event_day").agg(F.sum("outcomes").alias("outcomes"))
@@ -64,8 +61,8 @@ def item_features(days: DataFrame, shown: DataFrame, items: DataFrame, as_ofs: S
         *(_windowed("outcomes", age, n).alias(f"item_outcomes_{n}d") for n in (7, 28, 91)),
         F.min(age).alias("item_days_since_last"),
     )
-    buyers = _distinct_pairs(bought, "event_day", as_ofs, (28, 91), "item_id", "item_buyers")
-    seen = _distinct_pairs(shown, "exposed_day", as_ofs, (7, 28), "item_id", "shown_to")
+    buyers = _distinct_pairs(bought, as_ofs, (28, 91), "item_id", "item_buyers")
+    seen = _counted(shown.pairs, as_ofs, (7, 28), "item_id", "shown_to", lambda k, n: shown.any(as_ofs[k], n))
     user_age, user_before = _before(days.select("user_id", "event_day").distinct(), as_ofs)
     active = user_before.where(user_age <= 28).groupBy("as_of", "user_id").agg(F.min(user_age).alias("age"))
     active = active.groupBy("as_of").agg(
@@ -94,25 +91,29 @@ def item_features(days: DataFrame, shown: DataFrame, items: DataFrame, as_ofs: S
 
 
 def for_pairs(
-    pairs: DataFrame, user_features: DataFrame, item_features: DataFrame, days: DataFrame, shown: DataFrame
+    pairs: DataFrame,
+    user_features: DataFrame,
+    item_features: DataFrame,
+    days: DataFrame,
+    shown: Shown,
+    as_ofs: Sequence[date],
 ) -> DataFrame:
     """``pairs`` (user_id, item_id, as_of, ...) with contracts.FEATURES: the one place a feature row is made.
 
-    ``user_features`` and ``item_features`` hold exactly the as-of days of ``pairs``; what happened on or after an
-    as-of day never enters its row. A feature without anything behind it is null.
+    ``as_ofs`` are the as-of days of ``pairs``; what happened on or after an as-of day never enters its row. A feature
+    without anything behind it is null. ``pairs`` is used twice: where it is dear, cache it with each user's rows in one
+    partition, and nothing but the histories is shuffled. These are long, however small their files: never broadcast.
     """
-    as_ofs = user_features.select("as_of").distinct()
-    key = ["user_id", "item_id", "as_of"]
-    bounds = as_ofs.agg(F.max("as_of").alias("last_as_of"), F.min("as_of").alias("first_as_of"))
-    bought = _pair_history(pairs, days, bounds)
-    seen = _pair_shown(pairs, shown, bounds)
+    bought = _pair_history(pairs, days.hint("merge"), as_ofs)
     category = _category_history(days, as_ofs)
     about_items = F.broadcast(item_features.select("item_id", "as_of", "category", *contracts.ITEM_FEATURES))
     about_users = F.broadcast(user_features.select("user_id", "as_of", *contracts.USER_FEATURES))
     table = (
         pairs.drop("category")
-        .join(bought, on=key, how="left")
-        .join(seen, on=key, how="left")
+        .join(shown.pairs.hint("merge"), on=["user_id", "item_id"], how="left")
+        .withColumns(_shown_features(shown))
+        .drop("days")
+        .join(bought, on=["user_id", "item_id", "as_of"], how="left")
         .join(about_items, on=["item_id", "as_of"], how="left")
         .join(about_users, on=["user_id", "as_of"], how="left")
         .join(category, on=["user_id", "category", "as_of"], how="left")
@@ -122,12 +123,12 @@ def for_pairs(
     return table.select(*kept, "category", *(F.col(name).cast("float").alias(name) for name in contracts.FEATURES))
 
 
-def _pair_history(pairs: DataFrame, days: DataFrame, bounds: DataFrame) -> DataFrame:
+def _pair_history(pairs: DataFrame, days: DataFrame, as_ofs: Sequence[date]) -> DataFrame:
     """What each user did with the item before the as-of day."""
     age = F.datediff("as_of", "event_day")
     outcome_age = F.when(F.col("outcomes") > 0, age)
     joined = pairs.select("user_id", "item_id", "as_of").join(
-        days.crossJoin(F.broadcast(bounds)).where(F.col("event_day") < F.col("last_as_of")).drop("category"),
+        days.where(F.col("event_day") < F.lit(max(as_ofs))).drop("category"),
         on=["user_id", "item_id"],
         how="inner",
     )
@@ -152,31 +153,20 @@ def _pair_history(pairs: DataFrame, days: DataFrame, bounds: DataFrame) -> DataF
     )
 
 
-def _pair_shown(pairs: DataFrame, shown: DataFrame, bounds: DataFrame) -> DataFrame:
-    """On how many days the item was shown to the user before the as-of day, and how long ago."""
-    age = F.datediff("as_of", "exposed_day")
-    near = shown.crossJoin(F.broadcast(bounds)).where(
-        (F.col("exposed_day") < F.col("last_as_of")) & (F.datediff("first_as_of", "exposed_day") <= SHOWN_DAYS)
-    )
-    joined = pairs.select("user_id", "item_id", "as_of").join(near, on=["user_id", "item_id"], how="inner")
-    return (
-        joined.where(age.between(1, SHOWN_DAYS))
-        .groupBy("user_id", "item_id", "as_of")
-        .agg(
-            *(F.count(F.when(age <= n, 1)).alias(f"shown_{n}d") for n in (7, 28)), F.min(age).alias("days_since_shown")
-        )
-    )
+def _shown_features(shown: Shown) -> dict[str, Column]:
+    """On how many days the item was shown to the user before the as-of day, and how long ago; null beyond 91 days."""
+    as_of = F.col("as_of")
+    latest = shown.latest(as_of, SHOWN_DAYS)
+    counts = {f"shown_{n}d": F.when(latest.isNotNull(), shown.count(as_of, n)) for n in (7, 28)}
+    return counts | {"days_since_shown": latest}
 
 
-def _category_history(days: DataFrame, as_ofs: DataFrame) -> DataFrame:
-    age = F.datediff("as_of", "event_day")
-    daily = (
-        days.where(F.col("outcomes") > 0)
-        .groupBy("user_id", "category", "event_day")
-        .agg(F.sum("outcomes").alias("outcomes"))
-    )
+def _category_history(days: DataFrame, as_ofs: Sequence[date]) -> DataFrame:
+    bought = days.where(F.col("outcomes") > 0)
+    daily = bought.groupBy("user_id", "category", "event_day").agg(F.sum("outcomes").alias("outcomes"))
+    age, before = _before(daily, as_ofs)
     return (
-        daily.join(F.broadcast(as_ofs), age.between(1, 91), how="inner")
+        before.where(age <= 91)
         .groupBy("user_id", "category", "as_of")
         .agg(F.sum("outcomes").alias("category_outcomes_91d"))
     )
@@ -201,51 +191,41 @@ def _before(daily: DataFrame, as_ofs: Sequence[date]) -> tuple[Column, DataFrame
     return age, daily.join(F.broadcast(_days_frame(daily, as_ofs)), age >= 1, how="inner")
 
 
-def _distinct_pairs(
-    days: DataFrame, day: str, as_ofs: Sequence[date], windows: Sequence[int], by: str, name: str
-) -> DataFrame:
+def _distinct_pairs(days: DataFrame, as_ofs: Sequence[date], windows: Sequence[int], by: str, name: str) -> DataFrame:
     """Pairs seen in each window before each as-of day, counted by ``by``: one bit an as-of day, so one shuffle."""
     tables = []
     for start in range(0, len(as_ofs), MASK_BITS):
         chunk = as_ofs[start : start + MASK_BITS]
-        ages = [F.datediff(F.lit(as_of), F.col(day)) for as_of in chunk]
-        oldest = F.datediff(F.lit(chunk[0]), F.col(day)) <= max(windows)
-        masks = (
-            days.where(oldest & (F.col(day) < F.lit(chunk[-1])))
-            .groupBy("user_id", "item_id")
-            .agg(
-                *(
-                    F.bit_or(
-                        sum(
-                            (
-                                F.when(age.between(1, n), F.lit(1 << k)).otherwise(F.lit(0))
-                                for k, age in enumerate(ages)
-                            ),
-                            F.lit(0).cast("bigint"),
-                        )
-                    ).alias(f"mask_{n}")
-                    for n in windows
-                )
-            )
-        )
-        bits = masks.sparkSession.createDataFrame(
-            [(as_of, 1 << k) for k, as_of in enumerate(chunk)], "as_of date, bit bigint"
-        )
-        widest = F.col(f"mask_{max(windows)}").bitwiseAND(F.col("bit")) != 0
+        ages = [F.datediff(F.lit(as_of), F.col("event_day")) for as_of in chunk]
+        masks = days.where((ages[0] <= max(windows)) & (ages[-1] >= 1)).groupBy("user_id", "item_id")
+        pairs = masks.agg(*(F.bit_or(_mask(ages, n)).alias(f"mask_{n}") for n in windows))
         tables.append(
-            masks.join(F.broadcast(bits), widest, how="inner")
-            .groupBy(by, "as_of")
-            .agg(
-                *(
-                    F.count(F.when(F.col(f"mask_{n}").bitwiseAND(F.col("bit")) != 0, 1)).alias(f"{name}_{n}d")
-                    for n in windows
-                )
-            )
+            _counted(pairs, chunk, windows, by, name, lambda k, n: F.col(f"mask_{n}").bitwiseAND(F.lit(1 << k)) != 0)
         )
-    whole = tables[0]
-    for table in tables[1:]:
-        whole = whole.unionByName(table)
-    return whole
+    return reduce(DataFrame.unionByName, tables)
+
+
+def _mask(ages: Sequence[Column], window: int) -> Column:
+    bits = (F.when(age.between(1, window), F.lit(1 << k)).otherwise(F.lit(0)) for k, age in enumerate(ages))
+    return sum(bits, F.lit(0).cast("bigint"))
+
+
+def _counted(
+    pairs: DataFrame,
+    as_ofs: Sequence[date],
+    windows: Sequence[int],
+    by: str,
+    name: str,
+    seen: Callable[[int, int], Column],
+) -> DataFrame:
+    """Pairs for which ``seen(k, window)`` holds at as-of day k: ``by``, as_of, ``<name>_<window>d``; none is no row."""
+    places = range(len(as_ofs))
+    counts = pairs.groupBy(by).agg(*(F.count_if(seen(k, n)).alias(f"n{k}_{n}") for k in places for n in windows))
+    rows = (
+        F.struct(F.lit(as_ofs[k]).alias("as_of"), *(F.col(f"n{k}_{n}").alias(f"{name}_{n}d") for n in windows))
+        for k in places
+    )
+    return counts.select(by, F.inline(F.array(*rows))).where(F.col(f"{name}_{max(windows)}d") > 0)
 
 
 def _contract(table: DataFrame, contract: contracts.Table) -> DataFrame:

@@ -1,6 +1,8 @@
 """Latent factors and user profiles: matrix factorisation, segments with plain labels, preferences."""
 
+from collections.abc import Sequence
 from datetime import date
+from functools import reduce
 
 from pyspark.ml.clustering import KMeans
 from pyspark.ml.feature import StandardScaler, VectorAssembler
@@ -8,6 +10,9 @@ from pyspark.ml.recommendation import ALS
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from jobs.transforms.places import places
+
+HISTORY = 364
 PROFILE_FEATURES = (
     "user_days_since_last",
     "user_active_days_91d",
@@ -17,36 +22,49 @@ PROFILE_FEATURES = (
 )
 
 
-def factors(days: DataFrame, as_of: date, rank: int, iterations: int, seed: int, history: int = 364) -> DataFrame:
-    """FACTORS of users and items by implicit ALS (Hu, Koren, Volinsky 2008) on log counts before ``as_of``.
+def ratings(days: DataFrame, users: DataFrame, items: DataFrame, as_ofs: Sequence[date]) -> DataFrame:
+    """Outcomes of each pair in the 364 days before as-of day k as ``n_k``, by the places of its ids: user, item, n_k.
 
-    Ids are numbered in their order and the ratings lie sorted in one partition and one block: the same input gives the
-    same factors to the last bit.
+    One sorted partition, so that what is fitted on it is the same to the last bit.
     """
-    age = F.datediff(F.lit(as_of), F.col("event_day"))
-    counts = days.where(age.between(1, history)).groupBy("user_id", "item_id").agg(F.sum("outcomes").alias("n"))
-    counts = counts.where(F.col("n") > 0)
-    people, things = _numbered(counts, "user_id", "user"), _numbered(counts, "item_id", "item")
-    ratings = (
-        counts.join(F.broadcast(people), on="user_id", how="inner")
-        .join(F.broadcast(things), on="item_id", how="inner")
-        .select("user", "item", F.log1p("n").cast("float").alias("rating"))
+    ages = [F.datediff(F.lit(as_of), F.col("event_day")) for as_of in as_ofs]
+    counts = (
+        days.where(F.col("outcomes") > 0)
+        .groupBy("user_id", "item_id")
+        .agg(*(F.sum(F.when(age.between(1, HISTORY), F.col("outcomes"))).alias(f"n_{k}") for k, age in enumerate(ages)))
+    )
+    return (
+        counts.join(F.broadcast(places(users, "user_id", "user")), on="user_id", how="inner")
+        .join(F.broadcast(places(items, "item_id", "item")), on="item_id", how="inner")
+        .select(F.col("user").cast("int"), F.col("item").cast("int"), *(f"n_{k}" for k in range(len(as_ofs))))
         .repartition(1)
         .sortWithinPartitions("user", "item")
     )
-    als = ALS(
-        rank=rank, maxIter=iterations, implicitPrefs=True, alpha=10.0, regParam=0.1, seed=seed,
-        userCol="user", itemCol="item", ratingCol="rating", numUserBlocks=1, numItemBlocks=1,
-    )  # fmt: skip
-    model = als.fit(ratings)
+
+
+def factors(
+    rated: DataFrame, users: DataFrame, items: DataFrame, as_ofs: Sequence[date], rank: int, iterations: int, seed: int
+) -> DataFrame:
+    """FACTORS of users and items by implicit ALS (Hu, Koren, Volinsky 2008) on the log counts of ``ratings``.
+
+    One block, so that sums have one order: the same input gives the same factors to the last bit.
+    """
+    ids = {"user": places(users, "user_id", "user"), "item": places(items, "item_id", "item")}
     parts = []
-    for kind, learnt, ids in (("user", model.userFactors, people), ("item", model.itemFactors, things)):
-        named = learnt.join(ids, learnt["id"] == ids[kind], how="inner").select(
-            F.lit(kind).alias("kind"), F.col(f"{kind}_id").alias("id"), F.lit(as_of).alias("as_of"),
-            F.to_json("features").alias("factors"),
+    for k, as_of in enumerate(as_ofs):
+        mine = rated.where(F.col(f"n_{k}") > 0).select("user", "item", F.log1p(f"n_{k}").cast("float").alias("rating"))
+        als = ALS(
+            rank=rank, maxIter=iterations, implicitPrefs=True, alpha=10.0, regParam=0.1, seed=seed,
+            userCol="user", itemCol="item", ratingCol="rating", numUserBlocks=1, numItemBlocks=1,
         )  # fmt: skip
-        parts.append(named)
-    return parts[0].unionByName(parts[1])
+        model = als.fit(mine)
+        for kind, learnt in (("user", model.userFactors), ("item", model.itemFactors)):
+            named = learnt.join(F.broadcast(ids[kind]), F.col("id") == F.col(kind), how="inner").select(
+                F.lit(kind).alias("kind"), F.col(f"{kind}_id").alias("id"), F.lit(as_of).alias("as_of"),
+                F.to_json("features").alias("factors"),
+            )  # fmt: skip
+            parts.append(named)
+    return reduce(DataFrame.unionByName, parts)
 
 
 def profiles(
@@ -80,7 +98,10 @@ def profiles(
 
 
 def _segments(mine: DataFrame, segments: int, seed: int) -> DataFrame:
-    """Segment 0 has the most outcomes; clusters are renumbered so that their numbers mean the same every night."""
+    """Segment 0 has the most outcomes; clusters are renumbered so that their numbers mean the same every night.
+
+    Of segments with the same words the less active carry a number, so that a label names one segment.
+    """
     logs = [
         F.log1p(F.coalesce(F.col(name).cast("double"), F.lit(0.0))).alias(f"log_{name}") for name in PROFILE_FEATURES
     ]
@@ -98,8 +119,11 @@ def _segments(mine: DataFrame, segments: int, seed: int) -> DataFrame:
     overall = clustered.agg(*(_exact_mean(name).alias(f"all_{name}") for name in PROFILE_FEATURES))
     order = Window.orderBy(F.desc("mean_user_outcomes_91d"), "cluster")
     labels = means.crossJoin(overall).select(
-        "cluster", (F.row_number().over(order) - 1).alias("segment"), _label().alias("segment_label")
+        "cluster", (F.row_number().over(order) - 1).alias("segment"), _label().alias("words")
     )
+    again = F.row_number().over(Window.partitionBy("words").orderBy("segment"))
+    unique = F.when(again == 1, F.col("words")).otherwise(F.format_string("%s (%d)", "words", again))
+    labels = labels.select("cluster", "segment", unique.alias("segment_label"))
     return clustered.select("user_id", "cluster").join(F.broadcast(labels), on="cluster", how="inner").drop("cluster")
 
 
@@ -134,11 +158,3 @@ def _preferences(days: DataFrame, as_of: date) -> DataFrame:
     listed = top.groupBy("user_id").agg(F.sort_array(F.collect_list(entry)).alias("top"))
     plain = F.transform("top", lambda one: F.struct(one["category"].alias("category"), one["share"].alias("share")))
     return listed.select("user_id", F.to_json(plain).alias("preferences"))
-
-
-def _numbered(counts: DataFrame, key: str, name: str) -> DataFrame:
-    return (
-        counts.select(key)
-        .distinct()
-        .select(key, (F.row_number().over(Window.orderBy(key)) - 1).cast("int").alias(name))
-    )

@@ -8,6 +8,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs.tables import contracts
+from jobs.transforms.shown import Shown
 
 EARLIER_DAYS = 91
 RATE_RATIO = 4.0  # pairs with an earlier outcome in the item's category are sampled this many times as often
@@ -38,46 +39,29 @@ def user_periods(days: DataFrame, periods: Periods) -> DataFrame:
     return _near(days, "event_day", periods).groupBy("user_id").agg(F.bit_or(mask).alias("active")).where("active != 0")
 
 
-def pair_periods(days: DataFrame, shown: DataFrame, active: DataFrame, periods: Periods) -> DataFrame:
+def pair_periods(days: DataFrame, shown: Shown, active: DataFrame, periods: Periods) -> DataFrame:
     """PAIR_PERIODS: bit p of ``shown`` and ``outcome``, both only where the user was active in period p."""
-    zero = F.lit(0).cast("bigint")
-    exposed = _near(shown, "exposed_day", periods).select(
-        "user_id",
-        "item_id",
-        _mask(F.col("exposed_day"), periods, 0, periods.period_days).alias("shown"),
-        zero.alias("outcome"),
-    )
+    zero, key = F.lit(0).cast("bigint"), ("user_id", "item_id")
+    exposed = shown.pairs.select(*key, _shown_mask(shown, periods).alias("shown"), zero.alias("outcome"))
     followed = _near(days.where(F.col("outcomes") > 0), "event_day", periods).select(
-        "user_id",
-        "item_id",
-        zero.alias("shown"),
-        _mask(F.col("event_day"), periods, 0, periods.window_days).alias("outcome"),
+        *key, zero.alias("shown"), _mask(F.col("event_day"), periods, 0, periods.window_days).alias("outcome")
     )
-    pairs = (
-        exposed.unionByName(followed)
-        .groupBy("user_id", "item_id")
+    either = exposed.unionByName(followed).join(F.broadcast(active), on="user_id", how="inner")
+    both = {name: _both(name, "active") for name in ("shown", "outcome")}
+    return (
+        either.withColumns(both)
+        .where("shown != 0 or outcome != 0")
+        .groupBy(*key)
         .agg(F.bit_or("shown").alias("shown"), F.bit_or("outcome").alias("outcome"))
     )
-    return (
-        pairs.join(F.broadcast(active), on="user_id", how="inner")
-        .select(
-            "user_id", "item_id", _both("shown", "active").alias("shown"), _both("outcome", "active").alias("outcome")
-        )
-        .where("shown != 0 or outcome != 0")
-    )
 
 
-def item_periods(
-    items: DataFrame, shown: DataFrame, pairs: DataFrame, active: DataFrame, periods: Periods
-) -> DataFrame:
+def item_periods(items: DataFrame, shown: Shown, pairs: DataFrame, active: DataFrame, periods: Periods) -> DataFrame:
     """ITEM_PERIODS: when each item was in play (shown to anyone), with exact counts over all users' trials.
 
     Controls are the active users of its periods in play less the treated ones: no user meets every item.
     """
-    near = _near(shown, "exposed_day", periods)
-    play = near.groupBy("item_id").agg(
-        F.bit_or(_mask(F.col("exposed_day"), periods, 0, periods.period_days)).alias("in_play")
-    )
+    play = shown.pairs.groupBy("item_id").agg(F.bit_or(_shown_mask(shown, periods)).alias("in_play"))
     counted = (
         pairs.join(F.broadcast(play), on="item_id", how="inner")
         .groupBy("item_id")
@@ -240,6 +224,14 @@ def _mask(day: Column, periods: Periods, start: int, end: int) -> Column:
         lo, hi = first + timedelta(days=start), first + timedelta(days=end - 1)
         mask = mask + F.when(day.between(F.lit(lo), F.lit(hi)), F.lit(1 << p).cast("bigint")).otherwise(zero)
     return mask
+
+
+def _shown_mask(shown: Shown, periods: Periods) -> Column:
+    """Bit p set where the item was shown in period p."""
+    length = periods.period_days
+    ends = [start + timedelta(days=length) for start in periods.starts]
+    bits = (F.when(shown.any(end, length), F.lit(1 << p)).otherwise(F.lit(0)) for p, end in enumerate(ends))
+    return sum(bits, F.lit(0).cast("bigint"))
 
 
 def _near(table: DataFrame, day: str, periods: Periods, before: int = 0) -> DataFrame:

@@ -1,14 +1,26 @@
 """Jobs as processes: their arguments, their output and what their exit codes mean."""
 
+import json
 import logging
+import os
 import sys
 from datetime import date
+from pathlib import Path
 from types import SimpleNamespace
 
+import pyarrow as pa
 import pytest
+import yaml
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
+from jobs.runtime.args import JobArgs
+from jobs.runtime.environment import Environment
+from jobs.runtime.site import Outcome, Site
+from jobs.tables import contracts
+from jobs.tables.lake import FIRST_DAY, Lake
 from nightlift import operators, run_date
+
+DAY = date(2024, 1, 8)
 
 
 def context(**params: object) -> dict[str, object]:
@@ -51,3 +63,62 @@ def test_kill_ends_the_child() -> None:
     threading.Timer(1.0, process.kill).start()
     with pytest.raises(AirflowException, match="exit code -15"):
         process.run([sys.executable, "-c", "import time; time.sleep(60)"], {}, logging.getLogger())
+
+
+@pytest.fixture
+def night(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lake:
+    """A lake on disk with the raw rows of one night, in the environment a task has; no service runs."""
+    site = Site(site="corner", outcome=Outcome(event_types=("purchase",)))
+    (tmp_path / "corner.yaml").write_text(yaml.safe_dump(site.model_dump(mode="json")), encoding="utf-8")
+    lake = Lake(JobArgs(site, DAY, Environment(tmp_path, tmp_path, str(tmp_path / "lake"), {})))
+    times = pa.array(["2024-01-02T10:00:00Z", "2024-01-09T10:00:00Z"]).cast(pa.timestamp("us", "UTC"))
+    events = {"event_id": ["e1", "e2"], "event_type": ["purchase"] * 2, "event_ts": times}
+    shown = {"exposure_id": ["x1", "x2"], "exposed_at": times}
+    for table, columns in (
+        (contracts.RAW_USERS, {"user_id": ["u1", "u2"]}),
+        (contracts.RAW_ITEMS, {"item_id": ["i1"], "category": ["milk"]}),
+        (contracts.RAW_INTERACTIONS, events | {"user_id": ["u1", "u1"], "item_id": ["i1", "i1"]}),
+        (contracts.RAW_EXPOSURES, shown | {"user_id": ["nobody", "u1"], "item_id": ["i1", "i1"]}),
+    ):
+        rows = pa.table(columns)
+        for field in table.arrow_schema:
+            if field.name not in rows.column_names:
+                rows = rows.append_column(field, pa.nulls(len(rows), field.type))
+        lake.write_arrow(table, rows, covers=(FIRST_DAY, DAY) if table.incremental else None)
+    for name in ("SPARK_REMOTE", "SPARK_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NIGHTLIFT_HOME", str(tmp_path))
+    monkeypatch.setenv("NIGHTLIFT_SITES", str(tmp_path))
+    monkeypatch.setenv("NIGHTLIFT_LAKE", str(tmp_path / "lake"))
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", json.dumps({"conn_type": "spark", "host": "local[1]"}))
+    return lake
+
+
+def submit() -> None:
+    operator = operators.SparkJobOperator(
+        task_id="clean", site="corner", conf={"spark.ui.enabled": "false", "spark.driver.bindAddress": "127.0.0.1"}
+    )
+    operator.execute(context(run_date=DAY.isoformat()))
+
+
+@pytest.mark.slow
+def test_spark_submit_runs_a_job_on_the_lake(night: Lake) -> None:
+    submit()
+    assert night.read_pandas(contracts.INTERACTIONS, ["event_id", "event_day"]).values.tolist() == [
+        ["e1", date(2024, 1, 2)]
+    ]
+    quarantined = night.read_pandas(contracts.QUARANTINE)
+    assert set(zip(quarantined["table"], quarantined["reason"], strict=True)) == {
+        ("interactions", "future"),
+        ("exposures", "unknown_user"),
+        ("exposures", "future"),
+    }
+
+
+@pytest.mark.slow
+def test_spark_submit_of_a_job_without_its_input_fails_and_writes_nothing(night: Lake, tmp_path: Path) -> None:
+    (tmp_path / "lake" / "corner" / "raw_users" / f"run_date={DAY}" / "manifest.json").unlink()
+    with pytest.raises(AirflowException):
+        submit()
+    assert not (tmp_path / "lake" / "corner" / "clean_counts").exists()

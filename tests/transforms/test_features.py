@@ -6,6 +6,7 @@ from pyspark.sql import SparkSession
 
 from jobs.tables import contracts
 from jobs.transforms import features
+from jobs.transforms.shown import Shown, pair_shown_days
 
 AS_OF = date(2024, 3, 1)
 
@@ -17,12 +18,17 @@ def ago(days: int) -> date:
 def rows(spark: SparkSession, ages: list[int]) -> dict[str, float | None]:
     """The feature row of one pair with an outcome of 1.00 on each of the days ``ages`` before the as-of day."""
     days = spark.createDataFrame([("u", "i", "c", ago(n), 1, 1, 0.5, 100) for n in ages], contracts.PAIR_DAYS.spark_ddl)
-    shown = spark.createDataFrame([("u", "i", ago(n)) for n in (0, 1, 8)], contracts.PAIR_SHOWN_DAYS.spark_ddl)
+    exposures = spark.createDataFrame(
+        [("u", "i", ago(n)) for n in (-1, 0, 1, 8)], "user_id string, item_id string, exposed_day date"
+    )
     items = spark.createDataFrame([("i", "c", 3.0)], "item_id string, category string, price double")
+    people = spark.createDataFrame([("u",)], "user_id string")
+    run_date = ago(-3)
+    shown = Shown(pair_shown_days(exposures, people, items, run_date, ago(91)), run_date)
     users = features.user_features(days, [AS_OF])
     about = features.item_features(days, shown, items, [AS_OF])
     pairs = spark.createDataFrame([("u", "i", AS_OF)], "user_id string, item_id string, as_of date")
-    (row,) = features.for_pairs(pairs, users, about, days, shown).collect()
+    (row,) = features.for_pairs(pairs, users, about, days, shown, [AS_OF]).collect()
     return dict(row.asDict())
 
 

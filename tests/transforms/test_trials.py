@@ -8,6 +8,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from jobs.tables import contracts
 from jobs.transforms import trials
+from jobs.transforms.shown import Shown, pair_shown_days
 
 FIRST = date(2024, 1, 1)
 PERIODS = trials.Periods([FIRST + timedelta(days=7 * p) for p in range(3)], 7, 7)
@@ -23,8 +24,12 @@ def tables(spark: SparkSession) -> dict[str, DataFrame]:
     days = spark.createDataFrame(
         [(u, i, "c", day(n), 1, 1, 0.0, 0) for u, i, n in EVENTS], contracts.PAIR_DAYS.spark_ddl
     )
-    shown = spark.createDataFrame([(u, i, day(n)) for u, i, n in SHOWN], contracts.PAIR_SHOWN_DAYS.spark_ddl)
+    exposures = spark.createDataFrame(
+        [(u, i, day(n)) for u, i, n in SHOWN], "user_id string, item_id string, exposed_day date"
+    )
+    users = spark.createDataFrame([("u",), ("v",), ("w",)], "user_id string")
     items = spark.createDataFrame([("a", "c"), ("b", "c")], "item_id string, category string")
+    shown = Shown(pair_shown_days(exposures, users, items, day(21), day(-91)), day(21))
     active = trials.user_periods(days, PERIODS)
     pairs = trials.pair_periods(days, shown, active, PERIODS)
     table = trials.item_periods(items, shown, pairs, active, PERIODS)

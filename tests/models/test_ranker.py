@@ -1,0 +1,89 @@
+"""The ranker finds a planted order, says probabilities, stops in time, and is the same to the last byte."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+from jobs.models import ranker
+from jobs.models.folds import uniform_ids
+from jobs.models.metrics import list_metrics, rank_positions
+from jobs.runtime.site import Ranker
+
+QUICK = Ranker(rounds=80, early_stopping_rounds=10, max_depth=3, learning_rate=0.2, negative_share=0.5)
+
+
+def candidates(users: int = 300, items: int = 20, seed: int = 0, signal: bool = True) -> tuple[pd.DataFrame, NDArray]:
+    """Candidates of two as-of days and their true probabilities, which two features and nothing else decide."""
+    rng = np.random.default_rng(seed)
+    rows = users * items
+    frame = pd.DataFrame({name: rng.normal(size=rows).astype(np.float32) for name in ranker.COLUMNS})
+    frame.loc[rng.random(rows) < 0.2, "feedback"] = np.nan
+    frame["user_id"] = np.repeat([f"u{n:03d}" for n in range(users)], items)
+    frame["item_id"] = np.tile([f"i{n:02d}" for n in range(items)], users)
+    frame["as_of"] = pd.to_datetime(np.where(np.arange(rows) % items < items // 2, "2024-01-01", "2024-01-08"))
+    strength = 1.5 * frame["outcomes_28d"] - frame["days_since_last"] if signal else 0.0
+    probability = (1 / (1 + np.exp(2.0 - strength))) * np.ones(rows)
+    frame["label"] = (rng.random(rows) < probability).astype(np.int32)
+    return frame.sort_values(["user_id", "item_id", "as_of"], ignore_index=True), np.asarray(probability)
+
+
+@pytest.fixture(scope="module")
+def learnt() -> ranker.Fitted:
+    return ranker.fit(candidates()[0], QUICK, 0)
+
+
+def ndcg(frame: pd.DataFrame, score: NDArray) -> float:
+    listed = frame[["user_id", "item_id"]].assign(score=score, hit=frame["label"])
+    listed["position"] = rank_positions(listed, ["score"], [False])
+    relevant = frame[frame["label"] == 1].groupby("user_id").size()
+    return float(list_metrics(listed, relevant, 5)["ndcg"].mean())
+
+
+@pytest.mark.parametrize("objective", ["binary:logistic", "rank:ndcg"])
+def test_ranker_recovers_a_planted_order(objective: str) -> None:
+    fitted = ranker.fit(candidates()[0], QUICK.model_copy(update={"objective": objective}), 0)
+    unseen, probability = candidates(seed=1)
+    score = fitted.score(ranker.matrix(unseen))
+    best, chance = ndcg(unseen, probability), ndcg(unseen, np.random.default_rng(2).random(len(unseen)))
+    assert ndcg(unseen, score) > chance + 0.85 * (best - chance)
+
+
+def test_relevance_is_a_probability_though_negatives_were_thinned(learnt: ranker.Fitted) -> None:
+    unseen, probability = candidates(seed=1)
+    relevance = learnt.relevance(ranker.matrix(unseen))
+    assert relevance.mean() == pytest.approx(unseen["label"].mean(), rel=0.08)
+    for tenth in np.array_split(np.argsort(relevance), 10):
+        assert relevance[tenth].mean() == pytest.approx(probability[tenth].mean(), abs=0.06)
+
+
+def test_boosting_stops_where_there_is_nothing_to_learn(learnt: ranker.Fitted) -> None:
+    frame, _ = candidates(signal=False)
+    nothing = ranker.fit(frame, QUICK, 0)
+    assert nothing.rounds < 15 < learnt.rounds
+    assert ranker.fit(frame, QUICK, 0, rounds=23).rounds == 23
+
+
+def test_a_second_fit_is_the_same_to_the_last_byte(learnt: ranker.Fitted) -> None:
+    assert ranker.fit(candidates()[0], QUICK, 0) == learnt
+    assert ranker.fit(candidates(seed=3)[0], QUICK, 0).booster != learnt.booster
+
+
+def test_with_rounds_given_users_kept_back_are_learnt_from_too(learnt: ranker.Fitted) -> None:
+    frame, _ = candidates()
+    back = uniform_ids(frame["user_id"], "ranker stopping") < ranker.STOPPING_SHARE
+    assert 0 < back.sum() < len(frame)
+    changed = frame.assign(label=np.where(back, 1 - frame["label"], frame["label"]).astype(np.int32))
+    first, second = (ranker.fit(each, QUICK, 0, rounds=learnt.rounds) for each in (frame, changed))
+    assert first.booster != second.booster
+    assert first.booster != learnt.booster
+
+
+def test_missing_features_are_nan_and_columns_are_in_order() -> None:
+    frame, _ = candidates(users=2)
+    frame["feedback"] = frame["feedback"].astype("Float32")
+    made = ranker.matrix(frame)
+    assert made.shape == (len(frame), len(ranker.COLUMNS))
+    place = ranker.COLUMNS.index("feedback")
+    assert np.isnan(made[:, place]).sum() == frame["feedback"].isna().sum() > 0
+    assert made[:, 0].tolist() == frame[ranker.COLUMNS[0]].tolist()

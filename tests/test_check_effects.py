@@ -1,0 +1,70 @@
+"""The gate passes sound effects; each check alone can fail it, and failing is a decision, not an error."""
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+
+from jobs import check_effects
+from jobs.runtime.args import JobArgs
+from jobs.runtime.site import Effects
+from jobs.tables.lake import Lake
+
+SOUND: dict[str, Any] = {
+    "version": "1",
+    "metrics": {
+        "qini": {"value": 0.02, "low": 0.01, "high": 0.03},
+        "identified_share": {"value": 0.6, "low": None, "high": None},
+    },
+    "refutations": {
+        "estimate": {"value": 0.05, "low": 0.04, "high": 0.06},
+        "placebo": {"value": 0.001, "low": -0.004, "high": 0.006},
+        "random_subset": {"value": 0.049, "low": 0.03, "high": 0.07, "stable": True},
+        "random_common_cause": {"value": 0.051, "low": 0.04, "high": 0.06, "stable": True},
+    },
+}
+BROKEN = [
+    ("placebo", ("refutations", "placebo", "low"), 0.0005),
+    ("placebo", ("refutations", "placebo", "high"), -0.0005),
+    ("identified_share", ("metrics", "identified_share", "value"), 0.19),
+    ("qini", ("metrics", "qini", "low"), 0.0),
+    ("random_subset", ("refutations", "random_subset", "stable"), False),
+    ("random_common_cause", ("refutations", "random_common_cause", "stable"), False),
+]
+
+
+def broken(path: tuple[str, str, str], value: object) -> dict[str, Any]:
+    record = deepcopy(SOUND)
+    group, name, field = path
+    record[group][name][field] = value
+    return record
+
+
+def failing(record: dict[str, Any]) -> set[str]:
+    return {check["name"] for check in check_effects.checks(record, Effects()) if not check["passed"]}
+
+
+def test_sound_effects_pass_every_check() -> None:
+    assert failing(SOUND) == set()
+    assert {check["name"] for check in check_effects.checks(SOUND, Effects())} == {name for name, _, _ in BROKEN}
+
+
+@pytest.mark.parametrize(("name", "path", "value"), BROKEN)
+def test_each_check_fails_alone_on_what_it_is_for(name: str, path: tuple[str, str, str], value: object) -> None:
+    assert failing(broken(path, value)) == {name}
+
+
+def test_identified_share_is_the_sites_own_bound() -> None:
+    (check,) = (c for c in check_effects.checks(SOUND, Effects(min_identified_share=0.61)) if not c["passed"])
+    assert (check["name"], check["value"], check["threshold"]) == ("identified_share", 0.6, 0.61)
+
+
+@pytest.mark.parametrize(("record", "passed"), [(SOUND, True), (broken(*BROKEN[3][1:]), False)])
+def test_the_decision_is_written_and_a_failed_gate_is_no_error(
+    job: JobArgs, capsys: pytest.CaptureFixture[str], record: dict[str, Any], passed: bool
+) -> None:
+    lake = Lake(job)
+    lake.write_json("uplift", record)
+    assert check_effects.main(["--site", job.site.site, "--date", job.date.isoformat()]) == 0
+    assert lake.read_json("effects_gate")["passed"] is passed
+    assert ("EFFECTS GATE FAILED" in capsys.readouterr().out) is not passed

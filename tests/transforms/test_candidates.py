@@ -1,0 +1,162 @@
+"""Retrieval in a shop of two tastes: neighbours, availability, what a label may know, and users without a past."""
+
+from datetime import date, timedelta
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from jobs.tables import contracts
+from jobs.transforms import candidates
+
+RUN_DATE = date(2024, 3, 1)
+WINDOW = 7
+LABEL_DAY = RUN_DATE - timedelta(days=WINDOW)
+AS_OFS = [LABEL_DAY, RUN_DATE]
+ITEMS = [f"{taste}{n}" for taste in "ab" for n in range(10)]
+WITHDRAWN = "a9"  # not available on the run date
+LIMITS = candidates.Limits(repeat=5, popularity=8, item_cf=12, factorisation=0, window_days=WINDOW)
+Events = list[tuple[str, str, int]]
+
+
+def events() -> Events:
+    """Thirty users a taste buy seven of its ten items 10 to 100 days ago; everyone buys the first two of taste b."""
+    random = Random(0)
+    bought = [
+        (f"{t}{n}", i, random.randint(10, 100))
+        for t in "ab"
+        for n in range(30)
+        for i in random.sample([f"{t}{k}" for k in range(10)], 7)
+    ]
+    return bought + [(f"a{n}", item, 50) for n in range(30) for item in ("b0", "b1")]
+
+
+def pair_days(spark: SparkSession, rows: Events) -> DataFrame:
+    days = [(u, i, i[0], RUN_DATE - timedelta(days=n), 1, 1, 0.0, 0) for u, i, n in rows]
+    return spark.createDataFrame(days, contracts.PAIR_DAYS.spark_ddl)
+
+
+def catalogue() -> candidates.Catalogue:
+    allowed = np.ones((2, len(ITEMS)), dtype=bool)
+    allowed[1, ITEMS.index(WITHDRAWN)] = False
+    order = np.array([ITEMS.index(f"{taste}{n}") for n in range(9, -1, -1) for taste in "ab"])
+    popular = [order[allowed[k][order]] for k in range(2)]
+    return candidates.Catalogue(ITEMS, [(day - candidates.EPOCH).days for day in AS_OFS], allowed, popular, [0, 1])
+
+
+def history_of(spark: SparkSession, rows: Events) -> DataFrame:
+    numbers = spark.createDataFrame(list(zip(ITEMS, range(len(ITEMS)), strict=True)), "item_id string, item int")
+    return candidates.histories(pair_days(spark, rows), numbers)
+
+
+def models(history: DataFrame) -> candidates.Models:
+    one = catalogue()
+    size, places = len(ITEMS), candidates.NEIGHBOURS
+    near, cosine = np.full((2, size, places), -1, np.int32), np.zeros((2, size, places), np.float32)
+    for row in candidates.neighbours(history, one, tuple(one.days)).collect():
+        near[row.model, row.a, row.place - 1], cosine[row.model, row.a, row.place - 1] = row.b, row.cosine
+    return candidates.Models([np.zeros((size, 2), np.float32)] * 2, list(near), list(cosine))
+
+
+def retrieve(spark: SparkSession, rows: Events, learnt: candidates.Models) -> list[dict[str, Any]]:
+    users = spark.createDataFrame([(u,) for u in sorted({u for u, _, _ in events()} | {"cold"})], "user_id string")
+    none = F.lit(None).cast("array<float>")
+    table = users.join(history_of(spark, rows), on="user_id", how="left").withColumns(
+        {"factors_0": none, "factors_1": none}
+    )
+    found = candidates.retrieve(table, catalogue(), learnt, LIMITS).collect()
+    return [row.asDict() | {"item_id": ITEMS[row["item"]]} for row in found]
+
+
+@pytest.fixture(scope="module")
+def learnt(spark: SparkSession) -> candidates.Models:
+    return models(history_of(spark, events()))
+
+
+@pytest.fixture(scope="module")
+def found(spark: SparkSession, learnt: candidates.Models) -> list[dict[str, Any]]:
+    return retrieve(spark, [*events(), ("a0", "a0", 3)], learnt)
+
+
+def test_neighbours_are_the_cosines_of_sets_of_users(learnt: candidates.Models) -> None:
+    buyers = {item: {u for u, i, _ in events() if i == item} for item in ITEMS}
+    near, cosine = learnt.neighbours[1], learnt.cosines[1]
+    for number, item in enumerate(ITEMS):
+        there = near[number] >= 0
+        assert there.sum() >= 9
+        for other, value in zip(near[number][there], cosine[number][there], strict=True):
+            both = len(buyers[item] & buyers[ITEMS[other]])
+            assert value == pytest.approx(both / (len(buyers[item]) * len(buyers[ITEMS[other]])) ** 0.5)
+        assert (np.diff(cosine[number][there]) <= 0).all()
+
+
+def test_neighbours_bring_the_rest_of_a_users_taste(found: list[dict[str, Any]]) -> None:
+    bought = {(u, i) for u, i, _ in events()}
+    tonight = {(r["user_id"], r["item_id"]) for r in found if r["as_of"] == RUN_DATE and r["from_item_cf"]}
+    users = [f"{taste}{n}" for taste in "ab" for n in range(30)]
+    new = {(user, f"{user[0]}{k}") for user in users for k in range(10)} - bought - {(u, WITHDRAWN) for u in users}
+    assert len(new) > 100
+    assert new <= tonight
+
+
+def test_an_item_withdrawn_is_no_candidate_from_that_day_on(found: list[dict[str, Any]]) -> None:
+    days = {row["as_of"] for row in found if row["item_id"] == WITHDRAWN}
+    assert days == {LABEL_DAY}
+
+
+def test_only_users_with_an_outcome_in_the_window_have_a_label(found: list[dict[str, Any]]) -> None:
+    assert {row["user_id"] for row in found if row["as_of"] == LABEL_DAY} == {"a0"}
+    labelled = {row["item_id"]: row["label"] for row in found if row["as_of"] == LABEL_DAY}
+    assert labelled["a0"] == 1
+    assert sum(labelled.values()) == 1
+    assert {row["label"] for row in found if row["as_of"] == RUN_DATE} == {None}
+
+
+def test_a_label_window_ends_and_what_retrieves_its_items_lies_before_it(
+    spark: SparkSession, learnt: candidates.Models
+) -> None:
+    def of_window(rows: Events) -> dict[str, tuple[Any, ...]]:
+        found = retrieve(spark, rows, learnt)
+        return {
+            row["item_id"]: (*(row[name] for name in (*contracts.SOURCES, *contracts.RETRIEVAL_FEATURES)), row["label"])
+            for row in found
+            if (row["user_id"], row["as_of"]) == ("a0", LABEL_DAY)
+        }
+
+    first = of_window([*events(), ("a0", "b5", WINDOW)])
+    assert first
+    later = of_window([*events(), ("a0", "b5", WINDOW), ("a0", "b6", 0), ("a0", "b6", -30)])
+    assert later == first  # neither the run date nor what follows is read
+    inside = of_window([*events(), ("a0", "b5", WINDOW), ("a0", "a1", 1)])
+    assert {item: row[:-1] for item, row in inside.items()} == {item: row[:-1] for item, row in first.items()}
+    assert (first["a1"][-1], inside["a1"][-1]) == (0, 1)
+
+
+def test_neighbours_of_a_day_know_nothing_from_it_on(spark: SparkSession, learnt: candidates.Models) -> None:
+    later = models(history_of(spark, [*events(), *((f"a{n}", "b7", 5) for n in range(30))]))
+    assert (later.neighbours[0] == learnt.neighbours[0]).all()
+    assert (later.neighbours[1] != learnt.neighbours[1]).any()
+
+
+def test_a_user_without_a_past_gets_the_popular_items(found: list[dict[str, Any]]) -> None:
+    mine = sorted((row["popularity_rank"], row["item_id"]) for row in found if row["user_id"] == "cold")
+    assert [item for _, item in mine] == [ITEMS[n] for n in catalogue().popular[1][: LIMITS.popularity]]
+    assert [rank for rank, _ in mine] == list(range(1, LIMITS.popularity + 1))
+
+
+def test_sources_keep_to_their_limits(found: list[dict[str, Any]]) -> None:
+    for user in ("a0", "b3"):
+        mine = [row for row in found if (row["user_id"], row["as_of"]) == (user, RUN_DATE)]
+        assert [sum(row[name] for row in mine) for name in contracts.SOURCES] == [5, 8, 12, 0]
+        assert len({row["item_id"] for row in mine}) == len(mine)
+
+
+def test_users_of_an_item_are_counted_before_the_day(spark: SparkSession) -> None:
+    rows = [("x", "a0", 8), ("y", "a0", 7), ("y", "a0", 1), ("z", "a0", 0), ("x", "a1", -1)]
+    counted = candidates.item_users(pair_days(spark, rows), AS_OFS).collect()
+    assert {(row.item_id, row.as_of): row.users for row in counted} == {
+        ("a0", LABEL_DAY): 1, ("a0", RUN_DATE): 2, ("a1", LABEL_DAY): 0, ("a1", RUN_DATE): 0,
+    }  # fmt: skip
