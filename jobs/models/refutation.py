@@ -1,6 +1,7 @@
-"""Three attempts to refute an average effect; each fits propensity and outcome models anew.
+"""Four attempts to refute an average effect; each fits propensity and outcome models anew.
 
-Source: the refuters of Sharma and Kiciman, "DoWhy", 2020; placebo and random common cause as in Imbens and Rubin 2015.
+Source: the refuters of Sharma and Kiciman, "DoWhy", 2020; placebo and random common cause as in Imbens and Rubin 2015;
+negative control as in Lipsitch, Tchetgen Tchetgen and Cohen, Epidemiology 2010. Hidden confounding: sensitivity.py.
 """
 
 from dataclasses import replace
@@ -54,6 +55,19 @@ def random_common_cause(trials: Trials, how: Effects, seed: int) -> AverageEffec
     """The effect after adding a feature of pure noise."""
     noise = np.random.default_rng(seed).normal(size=(len(trials.outcome), 1)).astype(np.float32)
     return estimate(replace(trials, matrix=np.hstack([trials.matrix, noise])), how, seed)
+
+
+def negative_control(trials: Trials, shown_next: NDArray[np.int32], how: Effects, seed: int) -> AverageEffect:
+    """The "effect" of being shown in the **next** period on the outcome of this one: what came before cannot follow.
+
+    ``shown_next`` (n,): 1 shown in the next period, 0 not, -1 could not have been shown or unknown. Trials treated in
+    their own period are left out, or their effect would come back through showings that repeat. Features are those of
+    the trial, dated before its outcome. An interval that leaves out zero means that who is shown differs in what the
+    features do not hold, or that showing follows the last outcome more closely than the features do: a site whose
+    policy reacts within a period should not gate on it.
+    """
+    rows = (trials.treated == 0) & (shown_next >= 0)
+    return estimate(replace(trials.take(rows), treated=shown_next[rows].astype(np.int32)), how, seed)
 
 
 def stable(first: AverageEffect, again: AverageEffect) -> bool:

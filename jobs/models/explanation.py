@@ -1,0 +1,119 @@
+"""What an effect learner leans on: SHAP contributions, a surrogate tree, and effects by segment and category."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xgboost as xgb
+from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import r2_score
+from sklearn.tree import DecisionTreeRegressor, export_text
+
+from jobs.models.boosting import from_bytes
+from jobs.models.doubly_robust import Z90, by_group
+from jobs.models.folds import uniform_ids
+from jobs.models.uplift import Boosters, Learner
+
+Floats = NDArray[np.float64]
+HELD_OUT = 0.3
+
+
+def contributions(learner: Learner, matrix: NDArray[np.float32], e: Floats, fold: NDArray[np.int64]) -> Floats:
+    """SHAP values of the predicted effect, shape (n, features + 1): the last column is what no feature explains.
+
+    Rows sum to ``learner.predict(matrix, e, fold)``. The propensity is taken as given. Exact for trees: Lundberg et
+    al., Nature Machine Intelligence 2020, algorithm 2 (XGBoost's ``pred_contribs``); the effect is linear in the
+    boosters' outputs, so its SHAP values are the same combination of theirs.
+    """
+    out = np.zeros((len(matrix), matrix.shape[1] + 1))
+    for k, boosters in enumerate(learner.folds):
+        rows = fold == k
+        if rows.any():
+            out[rows] = _of_fold(learner.recipe, boosters, matrix[rows], e[rows])
+    return out
+
+
+def _of_fold(recipe: str, boosters: Boosters, matrix: NDArray[np.float32], e: Floats) -> Floats:
+    if recipe == "s":  # the treatment is the first column; its own share belongs to no feature
+        none = np.zeros((len(matrix), 1), dtype=np.float32)
+        shown, without = (_shap(boosters["m"], np.hstack([none + arm, matrix])) for arm in (1, 0))
+        change = shown - without
+        change[:, -1] += change[:, 0]
+        return change[:, 1:]
+    parts = {name: _shap(raw, matrix) for name, raw in boosters.items()}
+    if recipe == "t":
+        return parts["m1"] - parts["m0"]
+    if recipe == "x":
+        return e[:, None] * parts["tau_c"] + (1.0 - e[:, None]) * parts["tau_t"]
+    return np.asarray(np.mean([parts[name] for name in sorted(parts)], axis=0))
+
+
+def _shap(raw: bytes, matrix: NDArray[np.float32]) -> Floats:
+    return np.asarray(from_bytes(raw).predict(xgb.DMatrix(matrix), pred_contribs=True), dtype=np.float64)
+
+
+def importance(shap: Floats, weight: Floats, features: Sequence[str]) -> pd.DataFrame:
+    """feature and its weighted mean absolute contribution to the effect, largest first."""
+    table = pd.DataFrame(
+        {"feature": list(features), "contribution": np.average(np.abs(shap[:, :-1]), axis=0, weights=weight)}
+    )
+    return table.sort_values(["contribution", "feature"], ascending=[False, True], ignore_index=True)
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """A shallow tree that imitates the predicted effect, and how well: R2 on users it was not fitted to."""
+
+    tree: DecisionTreeRegressor
+    features: tuple[str, ...]
+    fidelity: float
+
+    def text(self) -> str:
+        """The tree as indented rules."""
+        return str(export_text(self.tree, feature_names=list(self.features), decimals=4))
+
+
+def surrogate(
+    effect: Floats,
+    matrix: NDArray[np.float32],
+    weight: Floats,
+    users: ArrayLike,
+    features: Sequence[str],
+    depth: int = 3,
+) -> Surrogate:
+    """Fit the surrogate tree on 70 % of the users; a leaf holds at least 2 % of their trials.
+
+    ``effect`` (n,) is the prediction to imitate, ``matrix`` (n, features) with NaN where missing. Source: Craven and
+    Shavlik, NeurIPS 1995 (fidelity on held-out cases).
+    """
+    out = uniform_ids(users, "surrogate") < HELD_OUT
+    tree = DecisionTreeRegressor(max_depth=depth, min_samples_leaf=0.02, random_state=0)
+    tree.fit(matrix[~out], effect[~out], sample_weight=weight[~out])
+    fidelity = r2_score(effect[out], tree.predict(matrix[out]), sample_weight=weight[out])
+    return Surrogate(tree, tuple(features), float(fidelity))
+
+
+def heat_map(
+    score: Floats, weight: Floats, users: ArrayLike, segment: NDArray[Any], category: NDArray[Any]
+) -> pd.DataFrame:
+    """Mean effect by user segment and item category: segment, category, estimate, low, high (90 %), trials, users.
+
+    ``score`` (n,): doubly robust scores of trials with overlap. Cells with fewer than 10 users have no interval worth
+    the name and are left out.
+    """
+    cells = pd.DataFrame({"segment": segment, "category": category})
+    code = cells.groupby(["segment", "category"], sort=True).ngroup().to_numpy()
+    table = by_group(score, weight, users, code)
+    table["trials"] = np.bincount(code)
+    names = cells.assign(code=code).drop_duplicates("code").set_index("code").reindex(table.index)
+    spread = Z90 * table["error"]
+    table = names.assign(
+        estimate=table["estimate"],
+        low=table["estimate"] - spread,
+        high=table["estimate"] + spread,
+        trials=table["trials"],
+        users=table["clusters"],
+    )
+    return table[table["users"] >= 10].reset_index(drop=True)

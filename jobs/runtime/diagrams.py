@@ -1,0 +1,138 @@
+"""The report's diagrams: causal graph, surrogate tree and heat map as inline SVG, in the style of the plots."""
+
+import textwrap
+from typing import Any
+
+import networkx as nx
+import numpy as np
+import pandas as pd
+from sklearn.tree import DecisionTreeRegressor
+
+from jobs.runtime.plots import BLUE, FOREGROUND, GREY, ORANGE, canvas
+
+PER_ROW = 4
+MOST_CATEGORIES = 20
+Place = tuple[float, float]
+
+
+def causal_graph(graph: nx.DiGraph, adjusted: tuple[str, ...]) -> str:
+    """The graph: causes above their effects, latent nodes dashed, adjusted nodes filled, shown and outcome outlined."""
+    places = _places(graph)
+    depth = 1 - min(y for _, y in places.values())
+    out: list[str] = []
+    with canvas("causal-graph", 0.85 * depth, out) as axes:
+        axes.set(xlim=(0, 1), ylim=(0.5 - depth, 0.5))
+        axes.axis("off")
+        boxes = {}
+        for name, (x, y) in places.items():
+            label = axes.text(x, y, name.replace("_", "\n"), ha="center", va="center", bbox=_box(graph, name, adjusted))
+            boxes[name] = label.get_bbox_patch()
+        axes.figure.canvas.draw()  # only then do the boxes know their size
+        for tail, head in graph.edges:
+            line = "--" if graph.nodes[tail]["latent"] else "-"
+            _arrow(axes, (places[tail], boxes[tail]), (places[head], boxes[head]), line)
+    return out[0]
+
+
+def _arrow(axes: Any, tail: tuple[Place, Any], head: tuple[Place, Any], line: str = "-") -> None:
+    """An arrow between two places, from the edge of one box to the edge of the other."""
+    ends = {"patchA": tail[1], "patchB": head[1], "shrinkA": 2, "shrinkB": 2}
+    look = {"arrowstyle": "-|>", "color": GREY, "linestyle": line, "connectionstyle": "arc3,rad=0.08"}
+    axes.annotate("", head[0], tail[0], arrowprops=ends | look, zorder=1)
+
+
+def _places(graph: nx.DiGraph) -> dict[str, Place]:
+    """Node -> (x, y): shown and outcome in the last row, above it one row a generation, ``PER_ROW`` nodes at most."""
+    last = ["shown", "outcome"]
+    layers = [sorted(set(layer) - set(last)) for layer in nx.topological_generations(graph)]
+    rows = [layer[start : start + PER_ROW] for layer in layers for start in range(0, len(layer), PER_ROW)]
+    shift = 0.05  # neighbouring rows stand apart, so that an arrow passes beside a box
+    return {
+        name: ((place + 1) / (len(row) + 1) + (0 if row is last else shift * (-1) ** depth), -float(depth))
+        for depth, row in enumerate([*rows, last])
+        for place, name in enumerate(row)
+    }
+
+
+def _box(graph: nx.DiGraph, name: str, adjusted: tuple[str, ...]) -> dict[str, Any]:
+    edge = ORANGE if name in ("shown", "outcome") else FOREGROUND
+    line = "--" if graph.nodes[name]["latent"] else "-"
+    fill = (*_rgb(BLUE), 0.3) if name in adjusted else "none"
+    return {"boxstyle": "round,pad=0.35", "edgecolor": edge, "facecolor": fill, "linestyle": line, "linewidth": 1.2}
+
+
+def _rgb(colour: str) -> tuple[float, ...]:
+    return tuple(int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5))
+
+
+def surrogate_tree(tree: DecisionTreeRegressor, features: tuple[str, ...]) -> str:
+    """The surrogate tree: a question at each branch, yes to the left; at a leaf the mean effect and its share."""
+    nodes = tree.tree_
+    places: dict[int, Place] = {}
+    _place_below(nodes, 0, 0, places)
+    wide = max(x for x, _ in places.values())
+    out: list[str] = []
+    with canvas("surrogate-tree", 0.8 * (tree.get_depth() + 1), out) as axes:
+        axes.set(xlim=(-0.5, wide + 0.5), ylim=(-tree.get_depth() - 0.4, 0.4))
+        axes.axis("off")
+        boxes = {}
+        for node, (x, y) in places.items():
+            if nodes.children_left[node] < 0:
+                share = nodes.weighted_n_node_samples[node] / nodes.weighted_n_node_samples[0]
+                words, edge = f"{100 * nodes.value[node, 0, 0]:+.2f}\n{share:.0%}", BLUE
+            else:
+                name = textwrap.fill(features[nodes.feature[node]].replace("_", " "), 14)
+                words, edge = f"{name}\n≤ {nodes.threshold[node]:.3g}?", GREY
+            look = {"boxstyle": "round,pad=0.3", "edgecolor": edge, "facecolor": "none"}
+            boxes[node] = axes.text(x, y, words, ha="center", va="center", fontsize=8, bbox=look).get_bbox_patch()
+        axes.figure.canvas.draw()
+        for node in places:
+            for child in (nodes.children_left[node], nodes.children_right[node]):
+                if child >= 0:
+                    _arrow(axes, (places[node], boxes[node]), (places[child], boxes[child]))
+    return out[0]
+
+
+def _place_below(nodes: Any, node: int, depth: int, places: dict[int, Place]) -> float:
+    """Place a node above the middle of its children, leaves side by side from 0; returns its x."""
+    left = int(nodes.children_left[node])
+    if left < 0:
+        x = float(sum(nodes.children_left[placed] < 0 for placed in places))
+    else:
+        sides = [_place_below(nodes, child, depth + 1, places) for child in (left, int(nodes.children_right[node]))]
+        x = sum(sides) / 2
+    places[node] = (x, -float(depth))
+    return x
+
+
+def heat_map(table: pd.DataFrame) -> str:
+    """Mean effect by segment (columns) and category (rows) of ``explanation.heat_map``; ± where zero is inside.
+
+    The ``MOST_CATEGORIES`` categories with most trials are drawn.
+    """
+    most = table.groupby("category")["trials"].sum().nlargest(MOST_CATEGORIES).index
+    wide = table.pivot(index="category", columns="segment", values="estimate").reindex(most)
+    unsure = (table["low"] <= 0) & (table["high"] >= 0)
+    marks = table.assign(mark=np.where(unsure, "±", "")).pivot(index="category", columns="segment", values="mark")
+    marks = marks.reindex(most)
+    out: list[str] = []
+    with canvas("heat-map", 0.3 * len(wide) + 1.0, out) as axes:
+        reach = float(np.nanmax(np.abs(wide.to_numpy()))) or 1.0
+        axes.pcolormesh(wide.to_numpy(), cmap="PuOr_r", vmin=-reach, vmax=reach)
+        for row, column in np.argwhere(wide.notna().to_numpy()):
+            strong = abs(wide.iloc[row, column]) > 0.6 * reach
+            axes.text(
+                column + 0.5,
+                row + 0.5,
+                f"{100 * wide.iloc[row, column]:.2f}{marks.iloc[row, column]}",
+                ha="center",
+                va="center",
+                fontsize=8,
+                color="white" if strong else "black",
+            )
+        axes.set_yticks(np.arange(len(wide)) + 0.5, list(wide.index))
+        axes.set_xticks(np.arange(wide.shape[1]) + 0.5, list(map(str, wide.columns)))
+        axes.set(xlabel="user segment; effect in points of probability")
+        axes.invert_yaxis()
+        axes.grid(False)
+    return out[0]
