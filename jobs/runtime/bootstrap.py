@@ -66,8 +66,11 @@ def _complete():
 
 
 def _wanted_digest():
-    with open(os.path.join(ROOT, "requirements.txt"), "rb") as lock:
-        return hashlib.sha256(lock.read()).hexdigest()
+    digest = hashlib.sha256()
+    for name in ("requirements.txt", "pyproject.toml"):  # the lock, and the groups beside it
+        with open(os.path.join(ROOT, name), "rb") as part:
+            digest.update(part.read())
+    return digest.hexdigest()
 
 
 def _locked_digest():
@@ -120,6 +123,8 @@ def _run(command, what):
     network = ("dns error", "error sending request", "onnection", "NewConnectionError", "timed out", "Failed to fetch")
     if any(sign in text for sign in network):
         raise CannotSetUp("cannot " + what + ": the package registry cannot be reached; check network and proxy")
+    if "No matching distribution" in text:  # what pip says, too, when it got no answer
+        raise CannotSetUp("cannot " + what + ": the package registry does not answer or lacks it; check PIP_INDEX_URL")
     raise CannotSetUp("cannot " + what + ": " + (lines[-1] if lines else "no output"))
 
 

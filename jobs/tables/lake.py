@@ -44,11 +44,10 @@ class Lake:
         root = args.environment.lake.rstrip("/") + "/" + args.site.site
         self.date = args.date
         self.uri = root
-        self.fs, self.root = (
-            pafs.FileSystem.from_uri(root.replace("s3a://", "s3://"))
-            if "://" in root
-            else (pafs.LocalFileSystem(), root)
-        )
+        self.fs: pafs.FileSystem = pafs.LocalFileSystem()
+        self.root: str = root
+        if "://" in root:
+            self.fs, self.root = pafs.FileSystem.from_uri(root.replace("s3a://", "s3://"))
 
     # -- manifests ---------------------------------------------------------------------------------------------
     def _folder(self, table: str, day: date) -> str:
