@@ -49,18 +49,16 @@ def _write_trials(job: JobArgs, lake: Lake, spark: SparkSession, periods: trials
     days = lake.read_spark(spark, contracts.PAIR_DAYS)
     active, pairs = lake.read_spark(spark, contracts.USER_PERIODS), lake.read_spark(spark, contracts.PAIR_PERIODS)
     playing = _playing(job, lake, spark, days)
-    earlier = trials.earlier_categories(days, periods)
-    (row,) = trials.universe(active, playing, earlier, periods).collect()
+    near = trials.with_outcome(pairs, active, playing)
+    (row,) = trials.universe(active, playing, near, periods).collect()
     if not row.trials:
         raise DataError(
             f"the exposure log of {job.site.site} shows nothing to an active user between {periods.starts[0]} and "
             f"{job.date}: without exposures there is no effect to learn; log what is shown"
         )
-    shares = trials.rates(row.trials, row.earlier or 0, job.site.effects.max_trials)
-    print(
-        f"trials: {row.trials:,} in all, {row.earlier or 0:,} with an earlier outcome in the category; shares {shares}"
-    )
-    drawn = trials.sample(active, playing, earlier, periods, shares, job.site.seed)
+    shares = trials.rates(row.trials, row.near or 0, job.site.effects.max_trials)
+    print(f"trials: {row.trials:,} in all, {row.near or 0:,} of pairs with an outcome; shares {shares}")
+    drawn = trials.sample(active, playing, near, periods, shares, job.site.seed)
     labelled = trials.label(drawn, pairs, lake.read_spark(spark, contracts.EXPOSURES), periods)
     mine = F.col("as_of").isin(list(periods.starts))
     with cached(by_user(labelled)) as kept:

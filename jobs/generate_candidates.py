@@ -51,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 limits.factorisation,
                 job.site.outcome.window_days,
                 job.site.ranker.negative_share,
+                int(catalogue.candidates[-1].sum()) <= limits.small_catalogue,
             ),
         )
         pairs = found.join(F.broadcast(numbers), on="item", how="inner").drop("item")
@@ -91,8 +92,8 @@ def _catalogue(
     for k, day in enumerate(as_ofs):
         habits = counts[counts.day == k].set_index("item").reindex(range(len(ids)), fill_value=0)
         users = habits.users.to_numpy()
-        there = sold[sold.as_of == day].set_index("item_id")
-        count, longer = (_by_item(there[f"item_outcomes_{n}d"], frame.item_id) for n in (28, 91))
+        then = sold[sold.as_of == day].set_index("item_id")
+        count, longer = (_by_item(then[f"item_outcomes_{n}d"], frame.item_id) for n in (28, 91))
         about.append(
             rhythm.item_features({name: habits[name].to_numpy() for name in rhythm.COUNTS})
             | {"item_trend_91d": (count * 91 / 28 + 5) / (longer + 5)}

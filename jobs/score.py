@@ -8,9 +8,9 @@ from pathlib import Path
 from pyspark.sql import functions as F
 
 from jobs.models.boosting import Calibration
-from jobs.models.pooling import Pooling
+from jobs.models.prior import Prior
 from jobs.models.propensity import Propensity
-from jobs.models.scoring import Scorer
+from jobs.models.scoring import Effects, Scorer
 from jobs.models.uplift import Learner
 from jobs.runtime import registry
 from jobs.runtime.args import JobArgs, run
@@ -42,8 +42,14 @@ def load_scorer(args: JobArgs, lake: Lake) -> Scorer:
         Propensity(
             tuple(second[f"propensity-{k}.ubj"] for k in folds), Calibration.of(recipe["propensity_calibration"])
         ),
-        Learner(recipe["recipe"], boosters),
-        Pooling(**recipe["pooling"]),
+        Effects(
+            Prior.of(recipe["items"], second["prior.npy"]),
+            Learner(recipe["recipe"], boosters),
+            (recipe["slopes"][0], recipe["slopes"][1]),
+            recipe["intercept"],
+            recipe["error"],
+            frozenset(recipe["both_arms"]),
+        ),
         recipe["folds"],
         recipe["overlap_eps"],
     )

@@ -11,7 +11,7 @@ import pyarrow.dataset as ds
 
 from jobs.models import metrics, ranker
 from jobs.models.folds import threads
-from jobs.models.metrics import Estimate, bootstrap_mean, coverage, list_metrics, rank_positions
+from jobs.models.metrics import Estimate, bootstrap_mean, coverage, gini, list_metrics, novelty, rank_positions
 from jobs.runtime import registry, tracking
 from jobs.runtime.args import JobArgs, run
 from jobs.runtime.errors import DataError
@@ -23,6 +23,7 @@ K = 10
 BASELINES = {
     "popularity": (["popularity_rank"], [True]),
     "recency": (["outcomes_decayed_112d", "popularity_rank"], [False, True]),
+    "als": (["factor_score", "popularity_rank"], [False, True]),
 }
 
 
@@ -35,10 +36,16 @@ def truth(args: JobArgs, lake: Lake, as_of: pd.Timestamp) -> pd.DataFrame:
 
 
 def judge(frame: pd.DataFrame, real: pd.DataFrame, scores: np.ndarray, seed: int) -> dict[str, Estimate | float]:
-    """NDCG, recall, precision, hit rate and coverage at 10 of ranker and baselines; recall@100; retrieval's ceiling."""
-    listed = frame[["user_id", "item_id", "popularity_rank", "outcomes_decayed_112d"]].assign(ranker=scores)
-    listed["popularity_rank"] = listed["popularity_rank"].fillna(np.inf)
-    listed["outcomes_decayed_112d"] = listed["outcomes_decayed_112d"].fillna(0.0)
+    """Quality and spread at 10 of the ranker and the baselines, recall@100, and each source's recall.
+
+    ``frame`` holds all candidates of one as-of day, ``real`` what had an outcome. Baselines order the same candidates.
+    """
+    used = ["popularity_rank", "outcomes_decayed_112d", "factor_score", "item_buyers_91d"]
+    listed = frame[["user_id", "item_id", *SOURCES, *used]].assign(ranker=scores)
+    listed = listed.fillna(
+        {"popularity_rank": np.inf, "outcomes_decayed_112d": 0.0, "factor_score": -np.inf, "item_buyers_91d": 0.0}
+    )
+    catalogue, users = listed["item_id"].nunique(), listed["user_id"].nunique()
     listed = listed.merge(real.assign(hit=1), how="left", on=["user_id", "item_id"])
     listed["hit"] = listed["hit"].fillna(0).astype(int)
     relevant = real.groupby("user_id").size()
@@ -46,13 +53,17 @@ def judge(frame: pd.DataFrame, real: pd.DataFrame, scores: np.ndarray, seed: int
     for name, (by, ascending) in ({"ranker": (["ranker"], [False])} | BASELINES).items():
         listed["position"] = rank_positions(listed, by, ascending)
         values = list_metrics(listed, relevant, K)
-        for metric in ("ndcg", "recall", "precision", "hit_rate"):
+        for metric in ("ndcg", "recall", "precision", "map", "hit_rate"):
             out[f"{name}_{metric}_{K}"] = bootstrap_mean(values[metric], seed=seed)
         out[f"{name}_recall_100"] = bootstrap_mean(list_metrics(listed, relevant, 100)["recall"], seed=seed)
         top = listed[listed["position"] <= K]
-        out[f"{name}_coverage_{K}"] = coverage(top["item_id"], listed["item_id"].nunique())
-    found = listed.groupby("user_id")["hit"].sum().reindex(relevant.index, fill_value=0)
-    out["candidate_recall"] = bootstrap_mean(found / relevant, seed=seed)
+        out[f"{name}_coverage_{K}"] = coverage(top["item_id"], catalogue)
+        out[f"{name}_gini_{K}"] = gini(top["item_id"], catalogue)
+        out[f"{name}_novelty_{K}"] = novelty(top["item_buyers_91d"], users)
+    sources = {"candidate": listed["hit"] > 0} | {name: listed[name].astype(bool) for name in SOURCES}
+    for name, mine in sources.items():
+        found = listed[mine].groupby("user_id")["hit"].sum().reindex(relevant.index, fill_value=0)
+        out[f"{name}_recall"] = bootstrap_mean(found / relevant, seed=seed)
     return out
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import matplotlib
@@ -12,14 +13,14 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.dataset as ds
 from numpy.typing import NDArray
 
-from jobs.models import doubly_robust, metrics, pooling, propensity, refutation, uplift
+from jobs.models import doubly_robust, metrics, pooling, prior, propensity, refutation, uplift
 from jobs.models.doubly_robust import Z90, Trials
 from jobs.models.folds import fold_of
 from jobs.models.metrics import Estimate
-from jobs.models.pooling import Pooling
+from jobs.models.prior import Prior
+from jobs.models.scoring import Effects
 from jobs.runtime import registry, tracking
 from jobs.runtime.args import JobArgs, run
 from jobs.runtime.errors import DataError
@@ -28,7 +29,7 @@ from jobs.tables.contracts import FEATURES, ITEM_EFFECTS, ITEM_PERIODS, PAIR_PER
 from jobs.tables.lake import Lake
 
 REFUTATION_TRIALS = 60_000
-COUNTS = ["treated", "treated_outcomes", "control", "control_outcomes"]
+COUNTS = list(prior.COUNTS)
 
 
 def as_trials(frame: pd.DataFrame, folds: int) -> Trials:
@@ -47,21 +48,22 @@ def as_trials(frame: pd.DataFrame, folds: int) -> Trials:
     )
 
 
-def period_bits(lake: Lake, frame: pd.DataFrame, items: pd.DataFrame) -> pd.DataFrame:
-    """Bits shown, outcome and eligible of each trial's pair."""
+def trial_counts(lake: Lake, frame: pd.DataFrame, items: pd.DataFrame) -> NDArray[np.int64]:
+    """Counts (n, 4) of each trial's pair in the periods strictly before the trial's own."""
     users = lake.read_pandas(USER_PERIODS).set_index("user_id")["active"]
-    shown = ds.field("shown") != 0
-    pairs = lake.read_pandas(PAIR_PERIODS, where=shown)
-    bits = frame[["user_id", "item_id"]].merge(pairs, how="left", on=["user_id", "item_id"])
-    active = users.reindex(frame["user_id"]).fillna(0).astype(np.int64).to_numpy()
-    in_play = items["in_play"].reindex(frame["item_id"]).fillna(0).astype(np.int64).to_numpy()
-    return pd.DataFrame(
-        {
-            "shown": bits["shown"].fillna(0).astype(np.int64),
-            "outcome": bits["outcome"].fillna(0).astype(np.int64),
-            "eligible": active & in_play,
-        }
-    )
+    bits = frame[["user_id", "item_id"]].merge(lake.read_pandas(PAIR_PERIODS), how="left", on=["user_id", "item_id"])
+    earlier = (np.int64(1) << frame["period"].to_numpy(np.int64)) - 1
+    shown, outcome = (bits[name].fillna(0).to_numpy(np.int64) & earlier for name in ("shown", "outcome"))
+    active = users.reindex(frame["user_id"]).fillna(0).to_numpy(np.int64)
+    in_play = items["in_play"].reindex(frame["item_id"]).fillna(0).to_numpy(np.int64)
+    return prior.mask_counts(shown, outcome, active & in_play & earlier)
+
+
+def fit_prior(lake: Lake, items: pd.DataFrame, folds: int) -> Prior:
+    """Priors of tonight's items from the counts of all pairs."""
+    active = lake.read_pandas(USER_PERIODS).set_index("user_id")["active"]
+    cells = prior.count_cells(lake.read_pandas(PAIR_PERIODS), active, items["in_play"], folds)
+    return prior.fit(cells, list(items.index), items["category"].fillna("").tolist(), folds)
 
 
 def rates(counts: pd.DataFrame) -> tuple[float, float]:
@@ -71,32 +73,6 @@ def rates(counts: pd.DataFrame) -> tuple[float, float]:
         float(total["treated_outcomes"] / max(total["treated"], 1)),
         float(total["control_outcomes"] / max(total["control"], 1)),
     )
-
-
-def pool(trials: Trials, frame: pd.DataFrame, bits: pd.DataFrame, items: pd.DataFrame, fitted: dict[str, Any]) -> Any:
-    """Pooling parameters from out-of-fold predictions and doubly robust scores; and how many trials said tau."""
-    inside, predicted, score = fitted["inside"], fitted["predicted"], fitted["score"]
-    weight, users = trials.weight[inside], trials.users[inside]
-    slope, intercept, error = pooling.calibrate(predicted[inside], score[inside], weight, users)
-    prior = intercept + slope * predicted
-    offsets, between = pooling.item_offsets(
-        score[inside] - prior[inside], weight, users, frame["item_id"].to_numpy()[inside]
-    )
-    known = offsets.reindex(items.index)
-    rate1, rate0 = rates(items)
-    n1, y1, n0, y0 = (items[name].to_numpy(np.float64) for name in COUNTS)
-    prior += known["offset"].reindex(frame["item_id"]).fillna(0.0).to_numpy()
-    variance, said = pooling.pair_variance(prior, bits, trials.weight)
-    k = pooling.SMOOTHING
-    columns: dict[str, list[Any]] = {
-        "item_id": list(items.index),
-        "offset": known["offset"].fillna(0.0).tolist(),
-        "offset_variance": known["offset_variance"].fillna(between).tolist(),
-        "rate_treated": ((y1 + k * rate1) / (n1 + k)).tolist(),
-        "rate_control": ((y0 + k * rate0) / (n0 + k)).tolist(),
-        "both_arms": ((n1 > 0) & (n0 > 0)).tolist(),
-    }
-    return Pooling(slope, intercept, error, variance, between, rate1, rate0, columns), said
 
 
 def effect_rows(trials: Trials, frame: pd.DataFrame, items: pd.DataFrame, fitted: dict[str, Any]) -> pd.DataFrame:
@@ -228,7 +204,7 @@ def draw(points: dict[str, Any]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Propensity -> learner -> doubly robust scores -> pooling -> effects by item -> refutations -> MLflow."""
+    """Propensity, prior, learner, doubly robust scores, calibration, effects by item, refutations; then MLflow."""
     args = JobArgs.parse(argv)
     lake, site, how = Lake(args), args.site, args.site.effects
     frame = lake.read_pandas(TRIALS)
@@ -244,25 +220,38 @@ def main(argv: Sequence[str] | None = None) -> int:
     model, estimated = propensity.fit(trials.matrix, trials.treated, trials.weight, trials.fold, how, site.seed)
     e = propensity.with_logged(estimated, frame["logged_propensity"].to_numpy(dtype=np.float64, na_value=np.nan))
     inside, clipped = propensity.overlap(e, how.overlap_eps), propensity.clip(e, how.overlap_eps)
-    learner = uplift.fit(trials, clipped, how, site.seed)
-    mu0, mu1 = doubly_robust.outcome_models(trials, how, site.seed)
+    items = lake.read_pandas(ITEM_PERIODS).set_index("item_id")
+    counts = trial_counts(lake, frame, items)
+    priors = fit_prior(lake, items, how.folds)
+    posterior = priors.posterior(trials.fold, frame["item_id"], counts)
+    seen = replace(trials, matrix=uplift.columns(trials.matrix, posterior, counts.astype(np.float32)))
+    learner = uplift.fit(uplift.residuals(seen, posterior), clipped, how, site.seed)
+    learnt = learner.predict(seen.matrix, clipped, trials.fold)
+    mu0, mu1 = doubly_robust.outcome_models(seen, how, site.seed)
     score = doubly_robust.scores(trials.treated, trials.outcome, clipped, mu0, mu1)
-    predicted = learner.predict(trials.matrix, clipped, trials.fold)
+    slopes, intercept, error = pooling.calibrate(
+        np.column_stack([posterior.effect, learnt])[inside],
+        score[inside],
+        trials.weight[inside],
+        trials.users[inside],
+    )
+    both_arms = items.index[(items["treated"] > 0) & (items["control"] > 0)]
+    effects = Effects(priors, learner, (float(slopes[0]), float(slopes[1])), intercept, error, frozenset(both_arms))
+    predicted = effects.combine(posterior, learnt)
     fitted = {"inside": inside, "score": score, "predicted": predicted}
 
-    items = lake.read_pandas(ITEM_PERIODS).set_index("item_id")
-    pooled, said = pool(trials, frame, period_bits(lake, frame, items), items, fitted)
     effect = doubly_robust.average(trials, score, inside)
     figures = judge(trials, clipped, e, fitted, how.bootstrap, site.seed)
-    both = pd.Series(pooled.items["both_arms"], index=items.index).reindex(frame["item_id"]).eq(True).to_numpy()
+    both = frame["item_id"].isin(effects.both_arms).to_numpy()
     figures |= {
         "average_effect": effect.interval(),
         "identified_share": float(np.average(inside & both, weights=trials.weight)),
-        "calibration_slope": pooled.slope,
-        "pair_sd": float(np.sqrt(pooled.pair_variance)),
-        "item_sd": float(np.sqrt(pooled.item_variance)),
-        "pair_variance_trials": float(said),
+        "prior_slope": effects.slopes[0],
+        "learner_slope": effects.slopes[1],
     }
+    promised = metrics.promised(predicted[inside], score[inside], trials.weight[inside])
+    if np.isfinite(promised):
+        figures["promised_by_best_tenth"] = promised
     refuted = refute(trials, args)
     table = effect_rows(trials, frame, items, fitted)
     lake.write_arrow(
@@ -277,9 +266,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         "folds": how.folds,
         "overlap_eps": how.overlap_eps,
         "propensity_calibration": model.calibration.document(),
-        "pooling": pooled.document(),
+        "columns": list(uplift.COLUMNS),
+        "items": list(priors.items),
+        "both_arms": sorted(both_arms),
+        "slopes": list(effects.slopes),
+        "intercept": intercept,
+        "error": error,
     }
-    files = {"recipe.json": json.dumps(recipe, sort_keys=True).encode()}
+    files = {"recipe.json": json.dumps(recipe, sort_keys=True).encode(), "prior.npy": priors.document()}
     files |= {f"propensity-{k}.ubj": raw for k, raw in enumerate(model.boosters)}
     files |= {f"effect-{k}-{name}.ubj": raw for k, part in enumerate(learner.folds) for name, raw in part.items()}
     balance = propensity.balance(
@@ -302,7 +296,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "model_uri": registered.uri,
             "learner": learner.recipe,
             "folds": how.folds,
-            "pooling": {name: value for name, value in pooled.document().items() if name != "items"},
+            "calibration": {"slopes": list(effects.slopes), "intercept": intercept, "error": error},
             "metrics": {name: metrics.as_document(figure) for name, figure in figures.items()},
             "refutations": refuted,
             "balance": balance.to_dict("list"),

@@ -43,18 +43,23 @@ def list_metrics(ranked: pd.DataFrame, relevant: pd.Series, k: int) -> pd.DataFr
 
     ``ranked`` has user_id, position (1 = best) and hit (0/1); ``relevant`` counts each user's relevant items, inside
     the list or not, so what was never retrieved counts as missed. The ideal list has min(k, relevant) hits at its top
-    (Jarvelin and Kekalainen 2002, binary gain). Returns a frame indexed by user_id.
+    (Jarvelin and Kekalainen 2002, binary gain). ``map`` is average precision, over min(k, relevant). Returns a frame
+    indexed by user_id.
     """
-    top = ranked[ranked["position"] <= k]
+    top = ranked[ranked["position"] <= k].sort_values(["user_id", "position"], kind="stable")
     gain = pd.Series(top["hit"].to_numpy() / np.log2(top["position"].to_numpy() + 1.0), index=top["user_id"])
     dcg = gain.groupby(level=0).sum().reindex(relevant.index, fill_value=0.0)
     hits = top.groupby("user_id")["hit"].sum().reindex(relevant.index, fill_value=0)
+    so_far = top.groupby("user_id")["hit"].cumsum().to_numpy()
+    precise = pd.Series(top["hit"].to_numpy() * so_far / top["position"].to_numpy(), index=top["user_id"])
+    precise = precise.groupby(level=0).sum().reindex(relevant.index, fill_value=0.0)
     ideal = np.concatenate([[0.0], np.cumsum(1.0 / np.log2(np.arange(2, k + 2)))])
     return pd.DataFrame(
         {
             "ndcg": dcg / ideal[np.minimum(relevant.to_numpy(), k)],
             "recall": hits / relevant,
             "precision": hits / k,
+            "map": precise / np.minimum(relevant, k),
             "hit_rate": (hits > 0).astype(float),
         }
     )
@@ -70,6 +75,22 @@ def rank_positions(frame: pd.DataFrame, by: list[str], ascending: list[bool]) ->
 def coverage(items: ArrayLike, catalogue: int) -> float:
     """Share of the catalogue that appears in at least one list."""
     return float(len(np.unique(np.asarray(items, dtype=str))) / max(catalogue, 1))
+
+
+def gini(items: ArrayLike, catalogue: int) -> float:
+    """Gini coefficient of how often each item of the catalogue is listed: 0 = all equally, near 1 = few have it all."""
+    counts = np.unique(np.asarray(items, dtype=str), return_counts=True)[1]
+    size = max(catalogue, len(counts))
+    if not len(counts):
+        return 0.0
+    ordered = np.concatenate([np.zeros(size - len(counts)), np.sort(counts)])
+    return float((2 * np.arange(1, size + 1) - size - 1) @ ordered / (size * ordered.sum()))
+
+
+def novelty(buyers: ArrayLike, users: int) -> float:
+    """Mean self-information of listed items in bits, -log2 of the share of users that had them lately (Zhou 2010)."""
+    share = np.clip(np.asarray(buyers, dtype=np.float64), 1, users) / users
+    return float(-np.log2(share).mean()) if len(share) else 0.0
 
 
 @dataclass(frozen=True)
@@ -121,3 +142,17 @@ def targeting(
         name: Estimate(value, *map(float, np.quantile(drawn[name], QUANTILES)))
         for name, value in curve.figures(base).items()
     }
+
+
+def promised(effect: Floats, score: Floats, weight: Floats, share: float = 0.1) -> float:
+    """Mean predicted effect of the best ``share`` of trials over their mean doubly robust score; 1 keeps the promise.
+
+    NaN where the score's mean is not above 0. Selection of the best makes any noisy prediction promise too much
+    ("winner's curse"; Andrews, Kitagawa and McCloskey, QJE 2024): scores it was not fitted on say by how much.
+    """
+    order = np.argsort(-effect, kind="stable")
+    best = order[np.cumsum(weight[order]) <= share * weight.sum()]
+    if not len(best):
+        return float("nan")
+    found = float(np.average(score[best], weights=weight[best]))
+    return float(np.average(effect[best], weights=weight[best])) / found if found > 0 else float("nan")

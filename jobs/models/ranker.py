@@ -51,9 +51,10 @@ def fit(frame: pd.DataFrame, settings: Ranker, seed: int, rounds: int | None = N
     """
     back = uniform_ids(frame["user_id"], "ranker stopping") < STOPPING_SHARE
     label = frame["label"].to_numpy(dtype=np.float32)
+    thinned = frame["weight"].to_numpy(dtype=np.float32)  # above 1 where retrieval kept a share already
     drawn = uniform_rows(frame["user_id"], frame["item_id"], frame["as_of"].astype(str), salt="negatives")
-    keep = (label > 0) | (drawn < settings.negative_share)
-    weight = np.where(label > 0, 1.0, 1.0 / settings.negative_share)
+    keep = (label > 0) | (thinned > 1) | (drawn < settings.negative_share)
+    weight = np.where((label > 0) | (thinned > 1), thinned, 1.0 / settings.negative_share)
     group = frame.groupby(["user_id", "as_of"], sort=True).ngroup().to_numpy()
     order = np.argsort(group, kind="stable")
     x = matrix(frame)
@@ -96,5 +97,5 @@ def fit(frame: pd.DataFrame, settings: Ranker, seed: int, rounds: int | None = N
     else:
         calibrating = to_bytes(xgb.train(chosen, train, rounds))
         final = to_bytes(xgb.train(chosen, dmatrix(keep), rounds))
-    calibration = Calibration.fit(predict(calibrating, x[back], threads()), label[back])
+    calibration = Calibration.fit(predict(calibrating, x[back], threads()), label[back], thinned[back])
     return Fitted(final, calibration, rounds)

@@ -1,4 +1,4 @@
-"""Scoring of candidate pairs, batch by batch, from boosters that were checked and travel as bytes."""
+"""Scoring of candidate pairs, batch by batch, from models that were checked and travel as bytes."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -6,27 +6,54 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 
-from jobs.models import pooling, ranker
+from jobs.models import ranker, uplift
 from jobs.models.boosting import Calibration
+from jobs.models.doubly_robust import Z90
 from jobs.models.folds import fold_of
-from jobs.models.pooling import Pooling
+from jobs.models.prior import COUNTS, Posterior, Prior
 from jobs.models.propensity import Propensity, clip, overlap
 from jobs.models.uplift import Learner
 from jobs.tables.contracts import FEATURES, SCORES
 
-COUNTS = ("treated", "treated_outcomes", "control", "control_outcomes")
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Effects:
+    """From a pair's features and counts to its effect: prior, learner of what the prior misses, and its calibration.
+
+    ``both_arms`` holds the items that were seen shown and not shown.
+    """
+
+    prior: Prior
+    learner: Learner
+    slopes: tuple[float, float]  # how much of the posterior's effect and of the learner's addition is kept
+    intercept: float
+    error: float  # standard error of the calibrated mean
+    both_arms: frozenset[str]
+
+    def combine(self, posterior: Posterior, learnt: Floats) -> Floats:
+        """Effects, shape (n,): the posterior's and what the learner adds, each as far as the calibration trusts it."""
+        own, added = self.slopes
+        return np.clip(self.intercept + own * posterior.effect + added * learnt, -1.0, 1.0)
+
+    def interval(self, posterior: Posterior, effect: Floats) -> tuple[Floats, Floats]:
+        """90 % interval: the posterior's, moved with the effect and widened by the calibration's error."""
+        below, above = posterior.effect - posterior.low, posterior.high - posterior.effect
+        low, high = (np.hypot(np.maximum(side, 0.0), Z90 * self.error) for side in (below, above))
+        return np.clip(effect - low, -1.0, 1.0), np.clip(effect + high, -1.0, 1.0)
 
 
 @dataclass(frozen=True)
 class Scorer:
-    """Ranker, propensity, effect learner and pooling of one night; small enough to travel to every worker."""
+    """Ranker, propensity and effects of one night; small enough to travel to every worker."""
 
     booster: bytes
     calibration: Calibration
     propensity: Propensity
-    learner: Learner
-    pooling: Pooling
+    effects: Effects
     folds: int
     overlap_eps: float
 
@@ -37,20 +64,23 @@ class Scorer:
         counts = frame[list(COUNTS)].fillna(0).astype(np.int32)
         fold = fold_of(frame["user_id"], self.folds)
         e = self.propensity.predict(matrix, fold)
-        predicted = self.learner.predict(matrix, clip(e, self.overlap_eps), fold)
-        pooled = pooling.posterior(self.pooling, predicted, frame["item_id"], counts)
+        posterior = self.effects.prior.posterior(fold, frame["item_id"], counts.to_numpy())
+        seen = uplift.columns(matrix, posterior, counts.to_numpy(np.float32))
+        learnt = self.effects.learner.predict(seen, clip(e, self.overlap_eps), fold)
+        effect = self.effects.combine(posterior, learnt)
+        low, high = self.effects.interval(posterior, effect)
         own = (counts["treated"].to_numpy() > 0) & (counts["control"].to_numpy() > 0)
-        relevance = ranker.Fitted(self.booster, self.calibration, 0).relevance(every)
+        both_arms = frame["item_id"].isin(self.effects.both_arms).to_numpy()
         return pd.DataFrame(
             {
                 "user_id": frame["user_id"].to_numpy(),
                 "item_id": frame["item_id"].to_numpy(),
                 "category": frame["category"].to_numpy(),
-                "relevance": relevance,
-                "effect": pooled["effect"].to_numpy(),
-                "effect_low": pooled["low"].to_numpy(),
-                "effect_high": pooled["high"].to_numpy(),
-                "identified": overlap(e, self.overlap_eps) & (own | pooled["both_arms"].to_numpy()),
+                "relevance": ranker.Fitted(self.booster, self.calibration, 0).relevance(every),
+                "effect": effect,
+                "effect_low": low,
+                "effect_high": high,
+                "identified": overlap(e, self.overlap_eps) & (own | both_arms),
                 "propensity_shown": e,
                 **{name: counts[name].to_numpy() for name in COUNTS},
                 "price": frame["item_price"].to_numpy(dtype=np.float64),

@@ -4,18 +4,21 @@ Scoring needs neither CausalML nor pickle: a fold is a dictionary of boosters, a
 become an effect. Sources: Kunzel et al., PNAS 2019 (S, T, X); Nie and Wager, Biometrika 2021 (R); Kennedy 2020 (DR).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from xgboost import XGBRegressor
 
+from jobs.models import prior
 from jobs.models.boosting import predict, to_bytes
 from jobs.models.doubly_robust import Trials
 from jobs.models.folds import threads
+from jobs.models.prior import Posterior
 from jobs.models.propensity import clip
 from jobs.runtime.site import Effects
+from jobs.tables.contracts import FEATURES, USER_FEATURES
 
 Floats = NDArray[np.float64]
 Boosters = dict[str, bytes]
@@ -26,6 +29,29 @@ RECIPES = {
     "r": "tau",
     "dr": "mean of tau_0, tau_1, tau_2",
 }
+
+
+COLUMNS = (*FEATURES[len(USER_FEATURES) :], *prior.COLUMNS)
+VARIANCE_FLOOR = 0.01  # of an outcome, in the weights of the learner
+
+
+def columns(features: NDArray[np.float32], posterior: Posterior, counts: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The learner's matrix ``COLUMNS``: item and pair features, and what the prior makes of the pair's own counts.
+
+    ``features`` has the columns FEATURES, ``counts`` shape (n, 4). Features of the user are left out: one value
+    stands in hundreds of a user's trials, and boosting learns it by heart.
+    """
+    return np.hstack([features[:, len(USER_FEATURES) :], posterior.matrix(counts)])
+
+
+def residuals(trials: Trials, posterior: Posterior) -> Trials:
+    """Trials whose outcome is what the posterior rate of their own arm leaves, weighted by one over its variance.
+
+    The effect on the residual is what the posterior effect misses (Robinson, Econometrica 1988, is the same idea).
+    """
+    rate = np.where(trials.treated == 1, posterior.shown, posterior.not_shown)
+    weight = trials.weight / (rate * (1.0 - rate) + VARIANCE_FLOOR)
+    return replace(trials, outcome=trials.outcome - rate, weight=weight / weight.mean())
 
 
 class WeightedRegressor(XGBRegressor):
@@ -102,7 +128,7 @@ def fit_causalml(trials: Trials, e: Floats, how: Effects, seed: int) -> Any:
         max_depth=how.max_depth,
         learning_rate=how.learning_rate,
         min_child_weight=20.0,
-        reg_lambda=5.0,
+        reg_lambda=20.0,
         tree_method="hist",
         max_bin=128,
         random_state=seed,

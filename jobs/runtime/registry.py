@@ -24,7 +24,7 @@ from jobs.runtime.args import JobArgs
 from jobs.runtime.errors import DataError
 
 FLAVOR = "nightlift"
-SUFFIXES = {".ubj", ".json"}
+SUFFIXES = {".ubj", ".json", ".npy"}  # data only: nothing runs when they are loaded
 EXAMPLE = "example/input.json"  # in a folder of its own: only files beside MLmodel are the model
 EXAMPLE_ROWS = 10_000
 

@@ -11,10 +11,12 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from jobs.runtime.errors import SetupError
+from jobs.runtime.graphs import DEFAULT_GRAPHS
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
 EventType = Annotated[str, Field(min_length=1, max_length=100)]
+Edge = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47} -> [a-z][a-z0-9_]{0,47}$")]
 
 
 class Settings(BaseModel):
@@ -63,10 +65,13 @@ class Profiles(Settings):
 class Candidates(Settings):
     """How many items each retrieval source brings a user."""
 
-    repeat: int = Field(100, ge=1)
+    repeat: int = Field(200, ge=1)
     popularity: int = Field(60, ge=1)
     item_cf: int = Field(60, ge=0)
     factorisation: int = Field(60, ge=0)
+    small_catalogue: int = Field(
+        2_000, ge=0, description="up to this many items, all are candidates: an effect needs no earlier outcome"
+    )
     min_item_users: int = Field(20, ge=1, description="an item needs this many users with an outcome to be a candidate")
 
 
@@ -74,25 +79,45 @@ class Ranker(Settings):
     """The XGBoost ranker."""
 
     objective: Literal["binary:logistic", "rank:ndcg"] = "binary:logistic"
-    label_windows: int = Field(3, ge=2, le=12, description="past windows learnt from; the latest is the test")
+    label_windows: int = Field(8, ge=2, le=26, description="past windows learnt from; the latest is the test")
     rounds: int = Field(300, ge=1)
     early_stopping_rounds: int = Field(20, ge=1)
     max_depth: int = Field(6, ge=1, le=12)
     learning_rate: float = Field(0.1, gt=0, le=1)
-    negative_share: float = Field(0.3, gt=0, le=1, description="share of negatives kept in training, weighted back")
+    negative_share: float = Field(0.2, gt=0, le=1, description="share of negatives kept in training, weighted back")
+
+
+class CausalGraph(Settings):
+    """Edges between ``shown``, ``outcome``, feature groups and latent causes; jobs/models/causal_graph.py reads it."""
+
+    edges: tuple[Edge, ...] = Field(min_length=1)
+    latent: tuple[Identifier, ...] = Field((), description="nodes of the edges that nobody measured")
+
+    @model_validator(mode="after")
+    def _latent_nodes(self) -> "CausalGraph":
+        stray = set(self.latent) - {node for edge in self.edges for node in edge.split(" -> ")}
+        if stray:
+            raise ValueError(f"latent names no node of the edges: {', '.join(sorted(stray))}")
+        if {"shown", "outcome"} & set(self.latent):
+            raise ValueError("shown and outcome are in the log, so they cannot be latent")
+        return self
 
 
 class Effects(Settings):
     """The effect engine."""
 
-    learner: Literal["s", "t", "x", "r", "dr"] = "x"
-    folds: int = Field(2, ge=2, le=10)
-    trees: int = Field(80, ge=1)
-    max_depth: int = Field(4, ge=1, le=10)
+    learner: Literal["s", "t", "x", "r", "dr"] = "t"
+    folds: int = Field(4, ge=2, le=10)
+    trees: int = Field(200, ge=1)
+    max_depth: int = Field(3, ge=1, le=10)
     learning_rate: float = Field(0.1, gt=0, le=1)
-    max_trials: int = Field(600_000, ge=1_000, description="trials the learner sees, sampled with known weights")
+    max_trials: int = Field(1_000_000, ge=1_000, description="trials the learner sees, sampled with known weights")
     overlap_eps: float = Field(0.02, gt=0, lt=0.5, description="a propensity outside [eps, 1-eps] is no overlap")
     min_identified_share: Share = 0.2
+    graph: CausalGraph | None = Field(None, description="what causes what; default: the domain's graph")
+    instrument: Identifier | None = Field(
+        None, description="trial column that changes showing and reaches the outcome by showing only"
+    )
     bootstrap: int = Field(200, ge=20)
 
 
@@ -115,7 +140,7 @@ class Site(Settings):
     period_days: int = Field(7, ge=1, le=91, description="length of one trial")
     period_anchor: date | None = Field(None, description="a day on which a period starts; default: the run date")
     history_periods: int = Field(12, ge=2, le=52, description="periods learnt from")
-    list_length: int = Field(20, ge=1, le=200)
+    list_length: int = Field(20, ge=1, le=10_000)
     holdout_share: Share = 0.05
     explore_share: Share = 0.05
     late_days: int = Field(3, ge=0, le=60, description="how far back a night looks for late events")
@@ -144,6 +169,11 @@ class Site(Settings):
         if both:
             raise ValueError(f"feedback repeats outcome event types: {', '.join(sorted(both))}")
         return self
+
+    @property
+    def causal_graph(self) -> CausalGraph:
+        """The declared causal graph, or the default of the domain."""
+        return self.effects.graph or CausalGraph.model_validate(DEFAULT_GRAPHS[self.domain])
 
     @property
     def digest(self) -> str:

@@ -126,7 +126,46 @@ PAIR_FEATURES = (
     "category_share_91d",
 )
 FEATURES = USER_FEATURES + ITEM_FEATURES + PAIR_FEATURES  # what both the ranker and the effect learners see
-RETRIEVAL_FEATURES = ("item_cf_score", "factor_score", "popularity_rank")  # the ranker only
+RHYTHM_FEATURES = (  # jobs/transforms/rhythm.py: how regularly the user returns to the item; days are active days' ages
+    "decayed_14d",
+    "decayed_56d",
+    "decayed_224d",
+    "decayed_share_14d",
+    "decayed_share_28d",
+    "decayed_share_56d",
+    "decayed_share_112d",
+    "decayed_share_224d",
+    "weeks_4w",
+    "weeks_8w",
+    "weeks_13w",
+    "weeks_26w",
+    "weeks_52w",
+    "outcome_days",
+    "days_since_first",
+    "own_gap_ratio",
+    "latest_gap_days",
+    "gap_variation",
+    "rebuy_hazard",
+    "active_days_since",
+    "active_day_share",
+    "active_gap_ratio",
+    "decayed_rank",
+    "share_of_user",
+    "category_decayed_56d",
+    "category_days_since",
+    "category_decayed_share",
+    "share_of_category",
+    "basket_size_91d",
+    "items_28d",
+    "new_share_28d",
+    "item_rebuy_rate",
+    "item_gap_days",
+    "item_gap_ratio",
+    "item_days_per_user",
+    "item_new_users_56d",
+    "item_trend_91d",
+)
+RETRIEVAL_FEATURES = ("item_cf_score", "factor_score", "popularity_rank", *RHYTHM_FEATURES)  # the ranker only
 SOURCES = ("from_repeat", "from_popularity", "from_item_cf", "from_factorisation")
 
 _INTERACTION = {
@@ -256,8 +295,16 @@ FACTORS = Table(
 )
 CANDIDATES = Table(
     "candidates",
-    "Retrieved items of a user before an as-of day; label is the outcome in the window after it.",
-    {"user_id": "string", "item_id": "string", "as_of": "date", "category": "string", "label": "int32?"}
+    "Retrieved items of a user before an as-of day; label is the outcome in the window after it. Of rows without an "
+    "outcome a share was kept; weight is one over it.",
+    {
+        "user_id": "string",
+        "item_id": "string",
+        "as_of": "date",
+        "category": "string",
+        "label": "int32?",
+        "weight": "float32",
+    }
     | dict.fromkeys(SOURCES, "bool")
     | _floats(RETRIEVAL_FEATURES)
     | _floats(FEATURES),

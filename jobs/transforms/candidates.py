@@ -3,6 +3,7 @@
 Item-sized models travel with the task; users never leave the executors, and no table of users x items is made.
 """
 
+import hashlib
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from jobs.tables import contracts
+from jobs.transforms import rhythm
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # a Spark server need not have this project on its path
 
@@ -33,6 +35,8 @@ class Catalogue:
     candidates: np.ndarray  # bool, days x items
     popular: list[np.ndarray]  # item numbers, best first
     model: list[int]  # which of the retrieval models a day uses
+    category: np.ndarray  # number of each item's category
+    about: list[rhythm.Arrays]  # features of the items at each day
 
 
 @dataclass(frozen=True)
@@ -46,13 +50,19 @@ class Models:
 
 @dataclass(frozen=True)
 class Limits:
-    """How many items each source brings, and how long the outcome window is."""
+    """How many items each source brings, and how long the outcome window is.
+
+    ``negative_share`` of the rows without an outcome are kept, drawn by a hash of user, item and day, in all label
+    windows but the latest, in which the ranker is judged.
+    """
 
     repeat: int
     popularity: int
     item_cf: int
     factorisation: int
     window_days: int
+    negative_share: float = 1.0
+    everything: bool = False  # on the run date every allowed item is a candidate, retrieved or not
 
 
 def item_users(days: DataFrame, as_ofs: list[date]) -> DataFrame:
@@ -74,6 +84,13 @@ def histories(days: DataFrame, numbers: DataFrame) -> DataFrame:
     return bought.groupBy("user_id").agg(
         F.collect_list(F.struct(day.alias("day"), "item", F.col("outcomes").cast("int").alias("n"))).alias("history")
     )
+
+
+def item_counts(history: DataFrame, days: list[int]) -> DataFrame:
+    """rhythm.COUNTS summed over users: day (place of the as-of day in ``days``, since 1970), item, counts."""
+    columns = ", ".join(f"{name} bigint" for name in rhythm.COUNTS)
+    counted = history.select("history").mapInArrow(_item_counter(days), f"day int, item int, {columns}")
+    return counted.groupBy("day", "item").agg(*(F.sum(name).alias(name) for name in rhythm.COUNTS))
 
 
 def neighbours(history: DataFrame, catalogue: Catalogue, model_days: tuple[int, ...]) -> DataFrame:
@@ -104,14 +121,13 @@ def retrieve(users: DataFrame, catalogue: Catalogue, models: Models, limits: Lim
 
     Every user is a target on the run date, and on a label day where an outcome falls in the window from that day.
     """
-    schema = (
-        "user_id string, item int, as_of_day int, label int, sources int, "
-        "item_cf_score float, factor_score float, popularity_rank float"
+    schema = "user_id string, item int, as_of_day int, label int, weight float, sources int, " + ", ".join(
+        f"{name} float" for name in contracts.RETRIEVAL_FEATURES
     )
     found = users.mapInArrow(_retriever(catalogue, models, limits), schema)
     flags = [(F.col("sources").bitwiseAND(F.lit(1 << n)) != 0).alias(name) for n, name in enumerate(contracts.SOURCES)]
     return found.select(
-        "user_id", "item", F.date_add(F.lit(EPOCH), F.col("as_of_day")).alias("as_of"), "label", *flags,
+        "user_id", "item", F.date_add(F.lit(EPOCH), F.col("as_of_day")).alias("as_of"), "label", "weight", *flags,
         *contracts.RETRIEVAL_FEATURES,
     )  # fmt: skip
 
@@ -131,6 +147,42 @@ def _arrays(column: pa.ListArray) -> Iterator[tuple[np.ndarray, np.ndarray, np.n
     for row in range(len(column)):
         lo, hi = (offsets[row], offsets[row + 1]) if column[row].is_valid else (0, 0)
         yield day[lo:hi], item[lo:hi], n[lo:hi]
+
+
+def _item_counter(days: list[int]) -> Callable:
+    """rhythm.item_counts of one Arrow batch of users, summed."""
+
+    def count(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            parts: list[list[tuple[np.ndarray, rhythm.Arrays]]] = [[] for _ in days]
+            for day, item, n in _arrays(batch.column(0)):
+                for k, as_of in enumerate(days):
+                    age, mine, _ = rhythm.by_item(day, item, n, as_of)
+                    parts[k].append(rhythm.item_counts(age, mine))
+            for k, part in enumerate(parts):
+                items, place = np.unique(np.concatenate([found for found, _ in part]), return_inverse=True)
+                sums = []
+                for name in rhythm.COUNTS:
+                    total = np.zeros(len(items), np.int64)
+                    np.add.at(total, place, np.concatenate([counts[name] for _, counts in part]).astype(np.int64))
+                    sums.append(pa.array(total))
+                yield pa.RecordBatch.from_arrays(
+                    [pa.array(np.full(len(items), k, np.int32)), pa.array(items.astype(np.int32)), *sums],
+                    ["day", "item", *rhythm.COUNTS],
+                )
+
+    return count
+
+
+def _drawn(user: str, items: np.ndarray, day: int) -> np.ndarray:
+    """A number in [0, 1) for each item of a user and day, the same on every run (splitmix64)."""
+    seed = np.frombuffer(hashlib.sha256(f"negatives:{user}:{day}".encode()).digest()[:8], np.uint64)
+    with np.errstate(over="ignore"):
+        state = seed + (items.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            state = (state ^ (state >> np.uint64(shift))) * np.uint64(factor)
+        state ^= state >> np.uint64(31)
+    return (state >> np.uint64(11)).astype(np.float64) / float(1 << 53)
 
 
 def _pair_counter(catalogue: Catalogue, model_days: tuple[int, ...]) -> Callable:
@@ -182,14 +234,16 @@ def _retriever(catalogue: Catalogue, models: Models, limits: Limits) -> Callable
         there = near >= 0
         return np.bincount(near[there], cosine[there].astype(np.float64), minlength=size)
 
-    def one(k: int, day: np.ndarray, item: np.ndarray, n: np.ndarray, factors: list) -> dict[str, np.ndarray] | None:
+    def one(
+        user: str, k: int, day: np.ndarray, item: np.ndarray, n: np.ndarray, factors: list
+    ) -> dict[str, np.ndarray] | None:
         as_of, model, allowed = catalogue.days[k], catalogue.model[k], catalogue.candidates[k]
         future = (day >= as_of) & (day < as_of + limits.window_days)
         if k != last and not future.any():
             return None
         past = day < as_of
-        weight = np.rint(1e6 * 0.5 ** ((as_of - day[past]) / HALF_LIFE)).astype(np.int64) * n[past]
-        habit = np.bincount(item[past], weight, minlength=size)  # integers below 2**53: exact in any order
+        habit_weight = np.rint(1e6 * 0.5 ** ((as_of - day[past]) / HALF_LIFE)).astype(np.int64) * n[past]
+        habit = np.bincount(item[past], habit_weight, minlength=size)  # integers below 2**53: exact in any order
         cf = np.round(cf_scores(model, _latest(day, item, as_of)), 6)
         mine = factors[model]
         factor = np.round(models.factors[model] @ mine, 5) if mine is not None else np.full(size, np.nan)
@@ -202,16 +256,23 @@ def _retriever(catalogue: Catalogue, models: Models, limits: Limits) -> Callable
         sources = np.zeros(size, np.int32)
         for bit, items in enumerate(chosen):
             sources[items] |= 1 << bit
-        found = np.flatnonzero(sources)
+        found = np.flatnonzero(allowed if limits.everything and k == last else sources)
         label = np.isin(found, item[future]).astype(np.int32)
+        weight = np.ones(len(found), np.float32)
+        if k < last - 1 and limits.negative_share < 1:
+            kept = (label == 1) | (_drawn(user, found, as_of) < limits.negative_share)
+            found, label = found[kept], label[kept]
+            weight = np.where(label == 1, 1.0, 1.0 / limits.negative_share).astype(np.float32)
         return {
             "item": found.astype(np.int32),
             "as_of_day": np.full(len(found), as_of, np.int32),
             "label": label if k != last else np.full(len(found), -1, np.int32),
+            "weight": weight,
             "sources": sources[found],
             "item_cf_score": cf[found].astype(np.float32),
             "factor_score": factor[found].astype(np.float32),
             "popularity_rank": rank[k][found],
+            **rhythm.for_items(found, rhythm.by_item(day, item, n, as_of), catalogue.about[k], catalogue.category),
         }
 
     def retrieve_batch(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -223,7 +284,7 @@ def _retriever(catalogue: Catalogue, models: Models, limits: Limits) -> Callable
             for row, (day, item, n) in enumerate(_arrays(batch.column(1))):
                 mine = [None if rows[row] is None else np.asarray(rows[row], np.float32) for rows in factor_rows]
                 for k in range(len(catalogue.days)):
-                    table = one(k, day, item, n, mine)
+                    table = one(ids[row], k, day, item, n, mine)
                     if table is not None:
                         tables.append(table)
                         owners.extend([ids[row]] * len(table["item"]))

@@ -10,8 +10,7 @@ from pyspark.sql import functions as F
 from jobs.tables import contracts
 from jobs.transforms.shown import Shown
 
-EARLIER_DAYS = 91
-RATE_RATIO = 4.0  # pairs with an earlier outcome in the item's category are sampled this many times as often
+NEAR_ROOM = 0.7  # of the sample, for pairs with an outcome: they say most about the rates
 MAX_UNIVERSE = 50_000_000  # beyond it users are sampled first, so that the work is bounded
 
 
@@ -26,10 +25,10 @@ class Periods:
 
 @dataclass(frozen=True)
 class Rates:
-    """Inclusion shares of users, of pairs with an earlier outcome in the category, and of the rest."""
+    """Inclusion shares of users, of the trials of pairs with an outcome in any period, and of the rest."""
 
     users: float
-    earlier: float
+    near: float
     rest: float
 
 
@@ -111,73 +110,70 @@ def pair_counts(
     return joined.select(*pairs.columns, *(count.cast("int").alias(name) for name, count in counts.items()))
 
 
-def earlier_categories(days: DataFrame, periods: Periods) -> DataFrame:
-    """Bit p of ``earlier``: the user had an outcome in the category in the 91 days before period p began."""
-    bought = _near(days.where(F.col("outcomes") > 0), "event_day", periods, EARLIER_DAYS)
-    mask = _mask(F.col("event_day"), periods, -EARLIER_DAYS, 0)
-    return bought.groupBy("user_id", "category").agg(F.bit_or(mask).alias("earlier")).where("earlier != 0")
+def with_outcome(pairs: DataFrame, active: DataFrame, playing: DataFrame) -> DataFrame:
+    """Pairs with an outcome in any of their trials: user_id, item_id, category and the mask ``trial`` of the trials."""
+    return (
+        pairs.where("outcome != 0")
+        .join(F.broadcast(playing), on="item_id", how="inner")
+        .join(F.broadcast(active), on="user_id", how="inner")
+        .withColumn("trial", _both("active", "in_play"))
+        .where("trial & outcome != 0")
+        .select("user_id", "item_id", "category", "trial")
+    )
 
 
-def universe(active: DataFrame, playing: DataFrame, earlier: DataFrame, periods: Periods) -> DataFrame:
-    """One row: trials there are (``trials``) and those with an earlier outcome in the category (``earlier``).
+def universe(active: DataFrame, playing: DataFrame, near: DataFrame, periods: Periods) -> DataFrame:
+    """One row: trials there are (``trials``) and those of the pairs ``near``, which have an outcome (``near``).
 
     ``playing`` holds the items (item_id, category, in_play) trials are drawn from.
     """
     steps = range(len(periods.starts))
-    by_category = playing.groupBy("category").agg(*(F.sum(_bit("in_play", p)).alias(f"items_{p}") for p in steps))
-    totals = by_category.agg(*(F.sum(f"items_{p}").alias(f"items_{p}") for p in steps))
+    items = playing.agg(*(F.sum(_bit("in_play", p)).alias(f"items_{p}") for p in steps))
     users = active.agg(*(F.sum(_bit("active", p)).alias(f"active_{p}") for p in steps))
     trials = sum((F.col(f"items_{p}") * F.col(f"active_{p}") for p in steps), F.lit(0).cast("bigint"))
-    close = (
-        earlier.join(F.broadcast(active), on="user_id", how="inner")
-        .withColumn("both", _both("earlier", "active"))
-        .join(F.broadcast(by_category), on="category", how="inner")
-        .agg(
-            F.sum(sum((F.col(f"items_{p}") * _bit("both", p) for p in steps), F.lit(0).cast("bigint"))).alias("earlier")
-        )
-    )
-    return totals.crossJoin(users).select(trials.alias("trials")).crossJoin(close)
+    close = near.agg(F.sum(F.bit_count("trial")).alias("near"))
+    return items.crossJoin(users).select(trials.alias("trials")).crossJoin(close)
 
 
-def rates(trials: int, earlier: int, most: int) -> Rates:
-    """Inclusion shares that give about ``most`` trials: RATE_RATIO to one, neither above 1."""
+def rates(trials: int, near: int, most: int) -> Rates:
+    """Inclusion shares that give about ``most`` trials, NEAR_ROOM of them of pairs with an outcome, none above 1."""
     users = min(1.0, MAX_UNIVERSE / max(trials, 1))
-    near, far = earlier * users, (trials - earlier) * users
-    rest = min(1.0, most / max(RATE_RATIO * near + far, 1.0))
-    close = min(1.0, RATE_RATIO * rest)
-    if close == 1.0 and far > 0:  # all near pairs are in: the rest of the room is for the others
-        rest = min(1.0, max(rest, (most - near) / far))
-    return Rates(users, close, rest)
+    close, far = near * users, (trials - near) * users
+    share = min(1.0, NEAR_ROOM * most / max(close, 1.0))
+    rest = min(1.0, max(most - share * close, 0.0) / max(far, 1.0))
+    if rest == 1.0:  # what the others leave of the room goes to pairs with an outcome
+        share = min(1.0, (most - far) / max(close, 1.0))
+    return Rates(users, share, rest)
 
 
 def sample(
-    active: DataFrame, playing: DataFrame, earlier: DataFrame, periods: Periods, shares: Rates, seed: int
+    active: DataFrame, playing: DataFrame, near: DataFrame, periods: Periods, shares: Rates, seed: int
 ) -> DataFrame:
-    """Trials (user_id, item_id, period, as_of, category, weight) drawn by a hash of user, item, period and seed."""
-    chosen = active.where(_uniform("user_id", F.lit(f"users {seed}")) < shares.users)
-    highest = max(shares.earlier, shares.rest)
+    """Trials (user_id, item_id, period, as_of, category, weight) drawn by a hash of user, item, period and seed.
+
+    Pairs with an outcome are drawn at one share, the others at another; the weight undoes it (choice-based sampling:
+    Manski and Lerman, Econometrica 1977).
+    """
+    chosen = _uniform("user_id", F.lit(f"users {seed}")) < shares.users
     table = F.array(
         *(F.struct(F.lit(p).alias("period"), F.lit(day).alias("as_of")) for p, day in enumerate(periods.starts))
     )
-    drawn = (
-        chosen.crossJoin(F.broadcast(playing))
-        .withColumn("trial", _both("active", "in_play"))
-        .where("trial != 0")
-        .select("user_id", "item_id", "category", "trial", F.inline(table))
-        .where(F.expr("shiftright(trial, period) & 1") == 1)
-        .withColumn("draw", _uniform("user_id", "item_id", "period", F.lit(seed)))
-        .where(F.col("draw") < highest)
-    )
-    near = F.coalesce(F.expr("shiftright(earlier, period) & 1"), F.lit(0)) == 1
-    share = F.when(near, F.lit(shares.earlier)).otherwise(F.lit(shares.rest))
-    return (
-        drawn.join(earlier, on=["user_id", "category"], how="left")
-        .withColumn("share", share)
-        .where(F.col("draw") < F.col("share"))
-        .select(
-            "user_id", "item_id", "period", "as_of", "category", (1 / (F.col("share") * shares.users)).alias("weight")
+
+    def drawn(pairs: DataFrame, share: float) -> DataFrame:
+        return (
+            pairs.select("user_id", "item_id", "category", "trial", F.inline(table))
+            .where(F.expr("shiftright(trial, period) & 1") == 1)
+            .where(_uniform("user_id", "item_id", "period", F.lit(seed)) < share)
+            .withColumn("weight", F.lit(1.0 / max(share * shares.users, 1e-12)))
+            .drop("trial")
         )
+
+    everything = active.where(chosen).crossJoin(F.broadcast(playing)).withColumn("trial", _both("active", "in_play"))
+    far = drawn(everything.where("trial != 0"), shares.rest).join(
+        near.select("user_id", "item_id"), on=["user_id", "item_id"], how="left_anti"
     )
+    columns = ("user_id", "item_id", "period", "as_of", "category", "weight")
+    return drawn(near.where(chosen), shares.near).select(*columns).unionByName(far.select(*columns))
 
 
 def label(drawn: DataFrame, pairs: DataFrame, exposures: DataFrame, periods: Periods) -> DataFrame:

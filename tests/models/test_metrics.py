@@ -52,3 +52,20 @@ def test_bootstrap_interval_holds_the_mean_and_repeats():
     first = metrics.bootstrap_mean(values, seed=3)
     assert first.low < values.mean() < first.high
     assert first == metrics.bootstrap_mean(values, seed=3)
+
+
+def test_average_precision_equals_a_hand_made_one_whatever_the_order_of_rows():
+    found = metrics.list_metrics(listing([1, 0, 1]).iloc[::-1], pd.Series({"u": 5}), 3).loc["u", "map"]
+    assert found == pytest.approx((1 + 2 / 3) / 3)
+    assert metrics.list_metrics(listing([1, 1, 0]), pd.Series({"u": 2}), 3).loc["u", "map"] == 1.0
+
+
+def test_gini_is_zero_for_equal_shares_and_near_one_for_a_single_item():
+    assert metrics.gini(["a", "b", "a", "b"], 2) == pytest.approx(0.0)
+    assert metrics.gini(["a"] * 7, 100) == pytest.approx(0.99)
+    assert metrics.gini(["a", "a", "a", "b"], 2) == pytest.approx(0.25)
+
+
+def test_novelty_is_the_surprise_in_bits():
+    assert metrics.novelty([4, 1], 4) == pytest.approx((0 + 2) / 2)
+    assert metrics.novelty([0], 8) == 3.0

@@ -4,64 +4,46 @@ import pandas as pd
 from jobs.models import pooling
 
 
-def periods_of(rng, effects, periods=12, rate=0.1, shown_share=0.4):
-    bits = 1 << np.arange(periods)
-    shown = rng.random((len(effects), periods)) < shown_share
-    bought = rng.random((len(effects), periods)) < rate + shown * effects[:, None]
-    return pd.DataFrame({"shown": shown @ bits, "outcome": bought @ bits, "eligible": (1 << periods) - 1})
-
-
-def test_split_halves_recover_the_variance_between_pairs():
-    rng = np.random.default_rng(0)
-    effects = rng.choice([0.0, 0.3], 20_000)
-    variance, said = pooling.pair_variance(np.full(20_000, 0.15), periods_of(rng, effects), np.ones(20_000))
-    assert said > 10_000
-    assert abs(variance - 0.0225) < 0.006
-
-
-def test_no_variance_between_pairs_is_the_floor_or_close():
-    rng = np.random.default_rng(1)
-    variance, _ = pooling.pair_variance(np.full(20_000, 0.1), periods_of(rng, np.full(20_000, 0.1)), np.ones(20_000))
-    assert pooling.FLOOR <= variance < 0.004
-
-
-def test_posterior_shrinks_and_covers():
-    rng = np.random.default_rng(2)
-    effects = rng.normal(0.3, 0.1, 20_000)
-    counts = pooling.half_counts(periods_of(rng, effects, rate=0.3, shown_share=0.5), pooling.ODD | pooling.EVEN)
-    items = {"item_id": ["a"], "offset": [0.0], "offset_variance": [0.0]}
-    items |= {"rate_treated": [0.6], "rate_control": [0.3], "both_arms": [True]}
-    made = pooling.Pooling(1.0, 0.0, 0.0, 0.01, 0.0, 0.6, 0.3, items)
-    found = pooling.posterior(made, np.full(20_000, 0.3), np.full(20_000, "a"), counts)
-    raw, _ = pooling.own_difference(counts, np.full(20_000, 0.6), np.full(20_000, 0.3))
-    covered = ((found["low"] <= effects) & (effects <= found["high"])).mean()
-    assert 0.86 < covered < 0.94
-    assert ((found["effect"] - effects) ** 2).mean() < 0.5 * ((raw - effects) ** 2).mean()
-
-
-def test_pair_without_an_arm_keeps_the_prior():
-    counts = pd.DataFrame(
-        {"treated": [0, 3], "treated_outcomes": [0, 3], "control": [9, 0], "control_outcomes": [5, 0]}
-    )
-    made = pooling.Pooling(
-        1.0,
-        0.01,
-        0.0,
-        0.01,
-        0.002,
-        0.2,
-        0.1,
-        {name: [] for name in ("item_id", "offset", "offset_variance", "rate_treated", "rate_control", "both_arms")},
-    )
-    found = pooling.posterior(made, np.array([0.04, 0.04]), ["x", "y"], counts)
-    assert np.allclose(found["effect"], 0.05)
-    assert not found["both_arms"].any()
-
-
-def test_calibration_slope_stays_within_its_bounds():
+def test_calibration_slopes_stay_within_their_bounds():
     rng = np.random.default_rng(3)
-    predicted = rng.normal(size=2_000)
+    predicted = rng.normal(size=(2_000, 1))
     users = np.arange(2_000).astype(str)
     for factor, slope in ((-1.0, 0.0), (0.5, 0.5), (5.0, 1.5)):
-        found, _, _ = pooling.calibrate(predicted, factor * predicted, np.ones(2_000), users)
-        assert np.isclose(found, slope)
+        found, _, _ = pooling.calibrate(predicted, factor * predicted[:, 0], np.ones(2_000), users)
+        assert np.isclose(found[0], slope, atol=1e-6)
+
+
+def test_calibration_tells_a_part_that_promises_too_much_from_one_that_does_not():
+    rng = np.random.default_rng(4)
+    parts, noise = rng.normal(size=(40_000, 2)), rng.normal(size=40_000)
+    score = 0.01 + 0.6 * parts[:, 0] + 1.0 * parts[:, 1] + noise
+    slopes, intercept, error = pooling.calibrate(parts, score, rng.uniform(1, 3, 40_000), np.arange(40_000).astype(str))
+    assert np.allclose(slopes, [0.6, 1.0], atol=0.03)
+    assert abs(intercept - 0.01) < 3 * error and 0.003 < error < 0.008
+
+
+def test_without_scores_the_parts_stand_as_they_are():
+    slopes, intercept, error = pooling.calibrate(np.zeros((0, 2)), np.zeros(0), np.zeros(0), [])
+    assert slopes.tolist() == [1.0, 1.0] and intercept == 0.0 and error > 0
+
+
+def test_moments_recover_the_variance_between_groups():
+    rng = np.random.default_rng(0)
+    error = rng.uniform(0.05, 0.2, 5_000)
+    estimate = rng.normal(0.0, 0.1, 5_000) + error * rng.normal(size=5_000)
+    assert abs(pooling.moment_variance(estimate, error) - 0.01) < 0.001
+    assert pooling.moment_variance(error * rng.normal(size=5_000), error) < 0.0005
+
+
+def test_a_group_without_a_variance_keeps_its_parent():
+    effect, left = pooling.combine(np.array([0.3, 0.3]), np.array([np.inf, 0.01]), 0.1, 0.01)
+    assert np.allclose(effect, [0.1, 0.2]) and np.allclose(left, [0.01, 0.005])
+
+
+def test_a_pair_without_an_arm_has_no_difference_of_its_own():
+    counts = pd.DataFrame(
+        {"treated": [0, 3], "treated_outcomes": [0, 3], "control": [9, 4], "control_outcomes": [5, 1]}
+    )
+    difference, variance = pooling.own_difference(counts, np.full(2, 0.2), np.full(2, 0.1))
+    assert np.isinf(variance[0]) and np.isfinite(variance[1])
+    assert np.isclose(difference[1], 0.75)

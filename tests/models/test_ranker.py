@@ -10,7 +10,7 @@ from jobs.models.folds import uniform_ids
 from jobs.models.metrics import list_metrics, rank_positions
 from jobs.runtime.site import Ranker
 
-QUICK = Ranker(rounds=80, early_stopping_rounds=10, max_depth=3, learning_rate=0.2, negative_share=0.5)
+QUICK = Ranker(rounds=80, early_stopping_rounds=10, max_depth=3, learning_rate=0.1, negative_share=0.5)
 
 
 def candidates(users: int = 300, items: int = 20, seed: int = 0, signal: bool = True) -> tuple[pd.DataFrame, NDArray]:
@@ -25,6 +25,7 @@ def candidates(users: int = 300, items: int = 20, seed: int = 0, signal: bool = 
     strength = 1.5 * frame["outcomes_28d"] - frame["days_since_last"] if signal else 0.0
     probability = (1 / (1 + np.exp(2.0 - strength))) * np.ones(rows)
     frame["label"] = (rng.random(rows) < probability).astype(np.int32)
+    frame["weight"] = np.float32(1)
     return frame.sort_values(["user_id", "item_id", "as_of"], ignore_index=True), np.asarray(probability)
 
 
@@ -55,6 +56,18 @@ def test_relevance_is_a_probability_though_negatives_were_thinned(learnt: ranker
     assert relevance.mean() == pytest.approx(unseen["label"].mean(), rel=0.08)
     for tenth in np.array_split(np.argsort(relevance), 10):
         assert relevance[tenth].mean() == pytest.approx(probability[tenth].mean(), abs=0.06)
+
+
+def test_rows_thinned_at_retrieval_count_as_those_they_stand_for() -> None:
+    frame, _ = candidates(users=900)
+    kept = (frame["label"] == 1) | (np.random.default_rng(3).random(len(frame)) < 0.25)
+    thinned = frame[kept].reset_index(drop=True)
+    thinned["weight"] = np.where(thinned["label"] == 1, 1, 4).astype(np.float32)
+    fitted = ranker.fit(thinned, QUICK, 0)
+    unseen, probability = candidates(seed=1)
+    relevance = fitted.relevance(ranker.matrix(unseen))
+    assert relevance.mean() == pytest.approx(probability.mean(), rel=0.08)
+    assert fitted == ranker.fit(thinned, QUICK.model_copy(update={"negative_share": 1.0}), 0)  # and never thinned twice
 
 
 def test_boosting_stops_where_there_is_nothing_to_learn(learnt: ranker.Fitted) -> None:

@@ -5,6 +5,7 @@ from random import Random
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -19,6 +20,7 @@ AS_OFS = [LABEL_DAY, RUN_DATE]
 ITEMS = [f"{taste}{n}" for taste in "ab" for n in range(10)]
 WITHDRAWN = "a9"  # not available on the run date
 LIMITS = candidates.Limits(repeat=5, popularity=8, item_cf=12, factorisation=0, window_days=WINDOW)
+ABOUT = ("item_rebuy_rate", "item_gap_days", "item_days_per_user", "item_new_users_56d", "item_trend_91d")
 Events = list[tuple[str, str, int]]
 
 
@@ -44,7 +46,10 @@ def catalogue() -> candidates.Catalogue:
     allowed[1, ITEMS.index(WITHDRAWN)] = False
     order = np.array([ITEMS.index(f"{taste}{n}") for n in range(9, -1, -1) for taste in "ab"])
     popular = [order[allowed[k][order]] for k in range(2)]
-    return candidates.Catalogue(ITEMS, [(day - candidates.EPOCH).days for day in AS_OFS], allowed, popular, [0, 1])
+    about = [dict.fromkeys(ABOUT, np.ones(len(ITEMS)))] * 2
+    category = np.array([item[0] == "b" for item in ITEMS], dtype=np.int64)
+    days = [(day - candidates.EPOCH).days for day in AS_OFS]
+    return candidates.Catalogue(ITEMS, days, allowed, popular, [0, 1], category, about)
 
 
 def history_of(spark: SparkSession, rows: Events) -> DataFrame:
@@ -160,3 +165,44 @@ def test_users_of_an_item_are_counted_before_the_day(spark: SparkSession) -> Non
     assert {(row.item_id, row.as_of): row.users for row in counted} == {
         ("a0", LABEL_DAY): 1, ("a0", RUN_DATE): 2, ("a1", LABEL_DAY): 0, ("a1", RUN_DATE): 0,
     }  # fmt: skip
+
+
+def test_what_items_are_like_is_summed_over_users_before_each_day(spark: SparkSession) -> None:
+    rows = [("x", "a0", 20), ("x", "a0", 8), ("y", "a0", 7), ("y", "a0", 1), ("y", "a1", 1)]
+    days = [(day - candidates.EPOCH).days for day in AS_OFS]
+    counted = {(row.day, row.item): row for row in candidates.item_counts(history_of(spark, rows), days).collect()}
+    assert set(counted) == {(0, 0), (1, 0), (1, 1)}
+    before, tonight = counted[0, 0], counted[1, 0]
+    assert (before.users, before.days, before.gaps, before.gap_days) == (1, 2, 1, 12)
+    assert (tonight.users, tonight.days, tonight.gaps, tonight.gap_days) == (2, 4, 2, 12 + 6)
+
+
+def test_only_windows_before_the_latest_lose_negatives_and_never_an_outcome() -> None:
+    days = np.array([19_000 - 14, 19_000 - 7, 19_000])
+    nothing = candidates.Models([np.zeros((100, 2))], [np.full((100, 1), -1)], [np.zeros((100, 1))])
+    about = [dict.fromkeys(ABOUT, np.ones(100))] * 3
+    everything = [np.arange(100)] * 3
+    allowed, category = np.ones((3, 100), dtype=bool), np.zeros(100, np.int64)
+    one = candidates.Catalogue(
+        [f"{n:02d}" for n in range(100)], days.tolist(), allowed, everything, [0, 0, 0], category, about
+    )
+    history = [[{"day": 18_900, "item": 1, "n": 1}, *({"day": int(day), "item": 5, "n": 1} for day in days[:2])]]
+    users = pa.RecordBatch.from_pydict(
+        {
+            "user_id": [f"u{n:03d}" for n in range(200)],
+            "history": pa.array(history * 200, pa.list_(pa.struct({"day": "int32", "item": "int32", "n": "int32"}))),
+            "factors_0": pa.nulls(200),
+            "factors_1": pa.nulls(200),
+        }
+    )
+    limits = candidates.Limits(1, 100, 0, 0, WINDOW, negative_share=0.2)
+    (batch,) = candidates._retriever(one, nothing, limits)(iter([users]))
+    found = batch.to_pandas()
+    rows = found.groupby("as_of_day").size().to_dict()
+    assert rows[days[1]] == rows[days[2]] == 200 * 100
+    assert rows[days[0]] == pytest.approx(200 * (1 + 99 * 0.2), rel=0.05)
+    thinned = found[found.as_of_day == days[0]]
+    assert thinned[thinned.label == 1].groupby("user_id").size().tolist() == [1] * 200
+    assert set(thinned[thinned.label == 0].weight) == {5.0}
+    assert set(found[(found.as_of_day != days[0]) | (found.label == 1)].weight) == {1.0}
+    assert len(set(map(tuple, thinned.groupby("user_id")["item"].agg(list)))) > 190  # each user loses others

@@ -70,15 +70,17 @@ def test_counts_of_pairs_are_those_of_every_enumerated_trial(spark: SparkSession
 
 
 def draw(tables: dict[str, DataFrame], shares: trials.Rates, seed: int = 0) -> list[tuple[str, str, int]]:
-    earlier = trials.earlier_categories(tables["days"], PERIODS)
-    drawn = trials.sample(tables["active"], tables["items"], earlier, PERIODS, shares, seed)
+    near = trials.with_outcome(tables["pairs"], tables["active"], tables["items"])
+    drawn = trials.sample(tables["active"], tables["items"], near, PERIODS, shares, seed)
     return sorted((row.user_id, row.item_id, row.period) for row in drawn.collect())
 
 
 def test_universe_and_a_full_sample_are_every_trial(tables: dict[str, DataFrame]) -> None:
-    earlier = trials.earlier_categories(tables["days"], PERIODS)
-    (row,) = trials.universe(tables["active"], tables["items"], earlier, PERIODS).collect()
-    assert row.trials == len(by_hand())
+    near = trials.with_outcome(tables["pairs"], tables["active"], tables["items"])
+    (row,) = trials.universe(tables["active"], tables["items"], near, PERIODS).collect()
+    whole = by_hand()
+    with_outcome = {(u, i) for (u, i, _), (_, outcome) in whole.items() if outcome}
+    assert (row.trials, row.near) == (len(whole), sum((u, i) in with_outcome for u, i, _ in whole))
     assert draw(tables, trials.Rates(1.0, 1.0, 1.0)) == sorted(by_hand())
 
 
@@ -88,8 +90,24 @@ def test_the_same_seed_draws_the_same_trials_and_another_seed_others(tables: dic
     assert len({tuple(draw(tables, half, seed)) for seed in range(6)}) > 1
 
 
-def test_rates_fill_the_room_and_favour_pairs_known_to_the_category() -> None:
+def test_the_two_strata_share_no_trial_and_leave_none_out(tables: dict[str, DataFrame]) -> None:
+    near = trials.with_outcome(tables["pairs"], tables["active"], tables["items"]).where("item_id = 'a'")
+    found = {
+        name: sorted(
+            (row.user_id, row.item_id, row.period)
+            for row in trials.sample(tables["active"], tables["items"], near, PERIODS, shares, 0).collect()
+        )
+        for name, shares in (("near", trials.Rates(1.0, 1.0, 0.0)), ("rest", trials.Rates(1.0, 0.0, 1.0)))
+    }
+    whole = sorted(by_hand())
+    assert found["near"] == [trial for trial in whole if trial[1] == "a"]
+    assert found["rest"] == [trial for trial in whole if trial[1] == "b"]
+    assert found["near"] and found["rest"]
+
+
+def test_rates_fill_the_room_and_favour_pairs_with_an_outcome() -> None:
     shares = trials.rates(1_000_000, 100_000, 65_000)
-    assert shares.earlier == pytest.approx(4 * shares.rest)
-    assert shares.earlier * 100_000 + shares.rest * 900_000 == pytest.approx(65_000)
+    assert shares.near * 100_000 == pytest.approx(0.7 * 65_000)
+    assert shares.near * 100_000 + shares.rest * 900_000 == pytest.approx(65_000)
     assert trials.rates(100, 10, 1_000) == trials.Rates(1.0, 1.0, 1.0)
+    assert trials.rates(1_000, 990, 100) == trials.Rates(1.0, 90 / 990, 1.0)
