@@ -16,7 +16,6 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -28,9 +27,9 @@ import psutil
 from benchmarks import causal_world
 from benchmarks.causal_world import RUN_DATE, SETTINGS, Draw, Floats, World
 from jobs.runtime import services
-from jobs.runtime.args import JobArgs
+from jobs.runtime.args import JobArgs, run
 from jobs.runtime.environment import ROOT, Environment
-from jobs.runtime.errors import NightliftError
+from jobs.runtime.errors import NightliftError, SetupError
 from jobs.runtime.site import find_site
 from jobs.tables.contracts import RECOMMENDATIONS
 from jobs.tables.lake import Lake
@@ -46,6 +45,8 @@ PUBLISHED = ["user_id", "item_id", "rank", "effect", "effect_low", "effect_high"
 
 def run_night(world: World, drawn: Draw, home: Path, logged: bool, seed: int) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The published lists of a world and what each job took; the home is left as the night leaves it."""
+    if home.exists():
+        raise SetupError(f"{home} holds an earlier run; remove it or name another --home")
     os.environ |= {
         "NIGHTLIFT_HOME": str(home),
         "NIGHTLIFT_SITES": str(ROOT / "benchmarks" / "sites"),
@@ -144,8 +145,7 @@ def bench(world: World, home: Path, seed: int, logged: bool, keep: bool) -> dict
     try:
         lists, about = run_night(world, drawn, home, logged, seed)
     finally:
-        environment = replace(Environment.load(), home=home)
-        services.stop(environment) if keep else services.clean(environment)
+        (services.stop if keep else services.clean)(Environment.load())
     seconds = round(monotonic() - start, 1)
     ours, promise = judge(world, lists)
     table = compare(world, drawn, ours, seed)
@@ -180,8 +180,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             results.append({"setting": setting, "logged": given.logged, **result})
             if given.json:
                 given.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    if not given.home:
+        root.rmdir()
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run(main)

@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 from jobs.tables import contracts
 from jobs.transforms.shown import Shown
 
+EARLIER_SHARE = 0.5  # of the periods, which only count as history: the latest are like tonight, with counts before them
 NEAR_ROOM = 0.7  # of the sample, for pairs with an outcome: they say most about the rates
 MAX_UNIVERSE = 50_000_000  # beyond it users are sampled first, so that the work is bounded
 
@@ -21,6 +22,11 @@ class Periods:
     starts: Sequence[date]
     period_days: int
     window_days: int
+
+    @property
+    def first(self) -> int:
+        """The first period trials are drawn from."""
+        return int(len(self.starts) * EARLIER_SHARE)
 
 
 @dataclass(frozen=True)
@@ -111,7 +117,7 @@ def pair_counts(
 
 
 def with_outcome(pairs: DataFrame, active: DataFrame, playing: DataFrame) -> DataFrame:
-    """Pairs with an outcome in any of their trials: user_id, item_id, category and the mask ``trial`` of the trials."""
+    """Pairs with an outcome in any of their trials: user_id, item_id, category and the mask ``trial`` of all trials."""
     return (
         pairs.where("outcome != 0")
         .join(F.broadcast(playing), on="item_id", how="inner")
@@ -123,15 +129,15 @@ def with_outcome(pairs: DataFrame, active: DataFrame, playing: DataFrame) -> Dat
 
 
 def universe(active: DataFrame, playing: DataFrame, near: DataFrame, periods: Periods) -> DataFrame:
-    """One row: trials there are (``trials``) and those of the pairs ``near``, which have an outcome (``near``).
+    """One row: trials to draw from (``trials``) and those of the pairs ``near``, which have an outcome (``near``).
 
     ``playing`` holds the items (item_id, category, in_play) trials are drawn from.
     """
-    steps = range(len(periods.starts))
+    steps = range(periods.first, len(periods.starts))
     items = playing.agg(*(F.sum(_bit("in_play", p)).alias(f"items_{p}") for p in steps))
     users = active.agg(*(F.sum(_bit("active", p)).alias(f"active_{p}") for p in steps))
     trials = sum((F.col(f"items_{p}") * F.col(f"active_{p}") for p in steps), F.lit(0).cast("bigint"))
-    close = near.agg(F.sum(F.bit_count("trial")).alias("near"))
+    close = near.agg(F.sum(F.bit_count(F.shiftright("trial", periods.first))).alias("near"))
     return items.crossJoin(users).select(trials.alias("trials")).crossJoin(close)
 
 
@@ -151,12 +157,16 @@ def sample(
 ) -> DataFrame:
     """Trials (user_id, item_id, period, as_of, category, weight) drawn by a hash of user, item, period and seed.
 
-    Pairs with an outcome are drawn at one share, the others at another; the weight undoes it (choice-based sampling:
-    Manski and Lerman, Econometrica 1977).
+    They are of the periods from ``periods.first`` on. Pairs with an outcome are drawn at one share, the others at
+    another; the weight undoes it (choice-based sampling: Manski and Lerman, Econometrica 1977).
     """
     chosen = _uniform("user_id", F.lit(f"users {seed}")) < shares.users
     table = F.array(
-        *(F.struct(F.lit(p).alias("period"), F.lit(day).alias("as_of")) for p, day in enumerate(periods.starts))
+        *(
+            F.struct(F.lit(p).alias("period"), F.lit(day).alias("as_of"))
+            for p, day in enumerate(periods.starts)
+            if p >= periods.first
+        )
     )
 
     def drawn(pairs: DataFrame, share: float) -> DataFrame:

@@ -69,3 +69,23 @@ def test_gini_is_zero_for_equal_shares_and_near_one_for_a_single_item():
 def test_novelty_is_the_surprise_in_bits():
     assert metrics.novelty([4, 1], 4) == pytest.approx((0 + 2) / 2)
     assert metrics.novelty([0], 8) == 3.0
+
+
+def test_a_right_effect_keeps_its_promise_and_a_noisy_one_promises_more():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(0.05, 0.05, 40_000)
+    score, weight = truth + rng.normal(0, 0.1, 40_000), rng.uniform(0.5, 2.0, 40_000)
+    assert metrics.promised(truth, score, weight) == pytest.approx(1.0, abs=0.05)
+    assert metrics.promised(truth + rng.normal(0, 0.1, 40_000), score, weight) > 1.5
+
+
+def test_a_promise_is_about_the_best_share_by_weight():
+    effect, score, weight = np.array([0.2, 0.4, 0.1]), np.array([0.1, 0.1, 0.0]), np.array([1.0, 1.0, 2.0])
+    assert metrics.promised(effect, score, weight, 0.25) == pytest.approx(4.0)
+    assert metrics.promised(effect, score, weight, 0.5) == pytest.approx(3.0)
+
+
+def test_a_promise_is_nan_where_nothing_is_found():
+    one = np.ones(100)
+    assert np.isnan(metrics.promised(one, -one, one))
+    assert np.isnan(metrics.promised(one[:1], one[:1], one[:1]))  # no trial fits the share

@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 
 from jobs.models import pooling
+from jobs.models.doubly_robust import Z90
 
 
 def test_calibration_slopes_stay_within_their_bounds():
@@ -47,3 +48,21 @@ def test_a_pair_without_an_arm_has_no_difference_of_its_own():
     difference, variance = pooling.own_difference(counts, np.full(2, 0.2), np.full(2, 0.1))
     assert np.isinf(variance[0]) and np.isfinite(variance[1])
     assert np.isclose(difference[1], 0.75)
+
+
+def test_calibration_error_is_clustered_by_user():
+    rng = np.random.default_rng(4)
+    own, parts = np.repeat(rng.normal(size=300), 10), rng.normal(size=(3_000, 1))
+    users, rows = np.repeat(np.arange(300), 10).astype(str), np.arange(3_000).astype(str)
+    _, intercept, error = pooling.calibrate(parts, 0.2 + own, np.ones(3_000), users)
+    _, _, alone = pooling.calibrate(parts, 0.2 + own, np.ones(3_000), rows)
+    assert error > 2.5 * alone and abs(intercept - 0.2) < 3 * error
+
+
+def test_combination_covers_and_is_nearer_than_what_it_combines():
+    rng = np.random.default_rng(2)
+    truth = rng.normal(0.3, 0.1, 20_000)
+    estimate = truth + rng.normal(0.0, 0.2, 20_000)
+    found, left = pooling.combine(estimate, np.full(20_000, 0.04), 0.3, 0.01)
+    assert ((found - truth) ** 2).mean() < 0.3 * ((estimate - truth) ** 2).mean()
+    assert abs((np.abs(found - truth) <= Z90 * np.sqrt(left)).mean() - 0.9) < 0.01

@@ -98,7 +98,9 @@ def test_a_planted_two_point_prior_gives_nearly_the_effects_of_bayes(planted):
     found = fitted.posterior(np.zeros(len(counts), dtype=int), np.full(len(counts), "i0"), counts)
     truth, best = rates[:, 0] - rates[:, 1], bayes(counts)
     assert np.sqrt(((found.effect - best) ** 2).mean()) < 0.2 * truth.std()
-    assert ((found.effect - truth) ** 2).mean() < 1.05 * ((best - truth) ** 2).mean()
+    raw = counts[:, 1] / np.maximum(counts[:, 0], 1) - counts[:, 3] / np.maximum(counts[:, 2], 1)
+    ours, theirs, naive = (((each - truth) ** 2).mean() for each in (found.effect, best, raw))
+    assert ours < 1.1 * theirs and ours < 0.4 * naive
     assert found.item_shown[0] == pytest.approx(rates[:, 0].mean(), abs=0.01)
     assert found.item_not_shown[0] == pytest.approx(rates[:, 1].mean(), abs=0.01)
     assert np.allclose(found.effect, found.shown - found.not_shown)
@@ -124,14 +126,22 @@ def test_quantiles_hold_the_planted_effect_nine_times_in_ten():
 
 def test_an_item_of_few_users_is_shrunken_to_its_category():
     strong, weak = ((0.56, 0.1),) * 2, ((0.03, 0.03),) * 2
-    many = [draw(4_000, strong, seed=1)[1], draw(4_000, weak, seed=2)[1]]
+    many = [draw(40_000, strong, seed=1)[1], draw(40_000, weak, seed=2)[1]]
     few = draw(6, weak, seed=3)[1]
     fitted = prior.fit(as_cells([*many, few, few]), ["a", "b", "new a", "new b"], ["A", "B", "A", "B"], FOLDS)
-    nothing = np.zeros((4, 4))
-    effect = fitted.posterior(np.zeros(4, dtype=int), ["a", "b", "new a", "new b"], nothing).effect
-    assert effect[0] == pytest.approx(0.46, abs=0.02) and effect[1] == pytest.approx(0.0, abs=0.01)
-    assert effect[2] > 0.35  # equal users, but in a category where showing works
-    assert abs(effect[3]) < 0.02
+    effect = fitted.weights[0] @ prior.EFFECT
+    assert effect[:2] == pytest.approx([0.46, 0.0], abs=0.02)
+    assert effect[2] > 0.3 > 0.1 > effect[3]  # equal users, but in a category where showing works
+    assert effect[3] < effect[-1] < effect[2]
+
+
+def test_a_category_of_few_users_is_shrunken_to_all():
+    strong, weak = ((0.56, 0.1),) * 2, ((0.03, 0.03),) * 2
+    parts = [draw(40_000, strong, seed=1)[1], draw(100, weak, seed=2)[1]]
+    fitted = prior.fit(as_cells([*parts, np.zeros((1, 4))]), ["a", "b", "new b"], ["A", "B", "B"], FOLDS)
+    effect = fitted.weights[0] @ prior.EFFECT
+    assert effect[2] == pytest.approx(effect[-1], abs=0.02) and effect[-1] > 0.4
+    assert effect[1] < effect[2] - 0.05  # its own users count
 
 
 def test_a_folds_prior_never_uses_its_users():
@@ -148,7 +158,7 @@ def test_a_folds_prior_never_uses_its_users():
 
 
 def test_a_prior_survives_its_document(planted):
-    _, counts, fitted = planted
+    fitted = planted[2]
     again = prior.Prior.of(["i0"], fitted.document())
     assert again.items == fitted.items and np.array_equal(again.weights, fitted.weights)
     assert fitted.weights.sum(axis=2) == pytest.approx(1.0, abs=1e-5)

@@ -1,7 +1,10 @@
 import numpy as np
 import pytest
 
-from jobs.models import uplift
+from jobs.models import prior, uplift
+from jobs.models.folds import fold_of
+from jobs.models.prior import Posterior
+from jobs.tables.contracts import FEATURES, USER_FEATURES
 from tests.models.planted import QUICK, plant
 
 
@@ -35,3 +38,36 @@ def test_weights_change_what_is_learnt():
     heavy = np.where(planted.trials.outcome > 0, 5.0, 1.0)
     again = uplift.Trials(**(planted.trials.__dict__ | {"weight": heavy}))
     assert uplift.fit(planted.trials, planted.propensity, QUICK, 0) != uplift.fit(again, planted.propensity, QUICK, 0)
+
+
+def test_residuals_have_mean_zero_in_both_arms_where_the_prior_is_right():
+    rng, rows = np.random.default_rng(0), 40_000
+    shown, not_shown, zero = rng.uniform(0.1, 0.9, rows), rng.uniform(0.0, 0.1, rows), np.zeros(rows)
+    treated = rng.integers(0, 2, rows).astype(np.int32)
+    outcome = (rng.random(rows) < np.where(treated == 1, shown, not_shown)).astype(float)
+    users, sampled = np.arange(rows).astype(str).astype(object), rng.uniform(1.0, 9.0, rows)
+    trials = uplift.Trials(np.zeros((rows, 1), np.float32), treated, outcome, sampled, users, fold_of(users, 2))
+    found = uplift.residuals(trials, Posterior(shown, not_shown, shown - not_shown, *(zero,) * 5))
+    for arm in (0, 1):
+        assert abs(np.average(found.outcome[treated == arm], weights=found.weight[treated == arm])) < 0.01
+        assert outcome[treated == arm].mean() > 0.04
+    variance = np.where(treated == 1, shown * (1 - shown), not_shown * (1 - not_shown))
+    precision = found.weight / sampled * (variance + uplift.VARIANCE_FLOOR)
+    assert precision == pytest.approx(precision[0]) and found.weight.mean() == pytest.approx(1.0)
+
+
+def test_columns_are_in_the_order_of_their_names():
+    features = np.arange(3 * len(FEATURES), dtype=np.float32).reshape(3, -1)
+    counts = np.array([[4, 1, 6, 2], [0, 0, 9, 3], [5, 5, 0, 0]], dtype=np.float32)
+    posterior = Posterior(*(np.full(3, float(place)) for place in range(8)))
+    found = uplift.columns(features, posterior, counts)
+    by_name = dict(zip(uplift.COLUMNS, found.T, strict=True))
+    for place, name in enumerate(FEATURES):
+        if name in USER_FEATURES:
+            assert name not in by_name
+        else:
+            assert np.array_equal(by_name[name], features[:, place])
+    values = [posterior.shown, posterior.not_shown, posterior.effect, posterior.sd]
+    values += [posterior.item_shown, posterior.item_not_shown, *counts.T]
+    for name, value in zip(prior.COLUMNS, values, strict=True):
+        assert np.array_equal(by_name[name], value)

@@ -13,7 +13,7 @@ from jobs.transforms.shown import Shown, pair_shown_days
 FIRST = date(2024, 1, 1)
 PERIODS = trials.Periods([FIRST + timedelta(days=7 * p) for p in range(3)], 7, 7)
 EVENTS = [("u", "a", 0), ("u", "a", 6), ("u", "b", 7), ("v", "b", 8), ("v", "a", 20), ("w", "a", -1), ("w", "a", 21)]
-SHOWN = [("u", "a", 0), ("v", "a", 3), ("v", "b", 7), ("u", "b", 14), ("v", "b", 13), ("w", "b", 14)]
+SHOWN = [("u", "a", 0), ("v", "a", 3), ("v", "a", 10), ("v", "b", 7), ("u", "b", 14), ("v", "b", 13), ("w", "b", 14)]
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +69,12 @@ def test_counts_of_pairs_are_those_of_every_enumerated_trial(spark: SparkSession
         assert row.control_outcomes == sum(o and not t for t, o in mine)
 
 
+def latest() -> dict[tuple[str, str, int], tuple[bool, bool]]:
+    """The trials of the periods that are drawn from: all but the first."""
+    assert PERIODS.first == 1
+    return {trial: cell for trial, cell in by_hand().items() if trial[2] >= 1}
+
+
 def draw(tables: dict[str, DataFrame], shares: trials.Rates, seed: int = 0) -> list[tuple[str, str, int]]:
     near = trials.with_outcome(tables["pairs"], tables["active"], tables["items"])
     drawn = trials.sample(tables["active"], tables["items"], near, PERIODS, shares, seed)
@@ -78,10 +84,9 @@ def draw(tables: dict[str, DataFrame], shares: trials.Rates, seed: int = 0) -> l
 def test_universe_and_a_full_sample_are_every_trial(tables: dict[str, DataFrame]) -> None:
     near = trials.with_outcome(tables["pairs"], tables["active"], tables["items"])
     (row,) = trials.universe(tables["active"], tables["items"], near, PERIODS).collect()
-    whole = by_hand()
-    with_outcome = {(u, i) for (u, i, _), (_, outcome) in whole.items() if outcome}
-    assert (row.trials, row.near) == (len(whole), sum((u, i) in with_outcome for u, i, _ in whole))
-    assert draw(tables, trials.Rates(1.0, 1.0, 1.0)) == sorted(by_hand())
+    with_outcome = {(u, i) for (u, i, _), (_, outcome) in by_hand().items() if outcome}
+    assert (row.trials, row.near) == (len(latest()), sum((u, i) in with_outcome for u, i, _ in latest()))
+    assert draw(tables, trials.Rates(1.0, 1.0, 1.0)) == sorted(latest())
 
 
 def test_the_same_seed_draws_the_same_trials_and_another_seed_others(tables: dict[str, DataFrame]) -> None:
@@ -99,9 +104,9 @@ def test_the_two_strata_share_no_trial_and_leave_none_out(tables: dict[str, Data
         )
         for name, shares in (("near", trials.Rates(1.0, 1.0, 0.0)), ("rest", trials.Rates(1.0, 0.0, 1.0)))
     }
-    whole = sorted(by_hand())
-    assert found["near"] == [trial for trial in whole if trial[1] == "a"]
-    assert found["rest"] == [trial for trial in whole if trial[1] == "b"]
+    moved = {(u, i) for (u, i, _), (_, outcome) in by_hand().items() if outcome and i == "a"}
+    assert found["near"] == sorted(trial for trial in latest() if trial[:2] in moved)
+    assert found["rest"] == sorted(trial for trial in latest() if trial[:2] not in moved)
     assert found["near"] and found["rest"]
 
 
