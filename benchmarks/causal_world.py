@@ -133,7 +133,7 @@ def write(world: World, drawn: Draw, folder: Path, logged: bool, seed: int) -> N
     first = datetime.combine(RUN_DATE, datetime.min.time(), UTC) - timedelta(weeks=PERIODS)
     day = np.timedelta64(1, "D")
 
-    def moments(week: Counts, after: NDArray[np.timedelta64]) -> pa.Array:
+    def moments(week: Counts, after: NDArray[np.timedelta64] | np.timedelta64) -> pa.Array:
         start = np.datetime64(first.replace(tzinfo=None), "us")
         return pa.array(start + week * 7 * day + after, pa.timestamp("us", tz="UTC"))
 
@@ -182,7 +182,7 @@ def bayes_limit(world: World, counts: tuple[Counts, Counts, Counts, Counts]) -> 
     shown, not_shown = (np.clip(rates, 1e-6, 1 - 1e-6) for rates in (world.shown, world.not_shown))
     effect, out = world.effect, np.empty(world.shown.shape)
     people = np.arange(len(out))
-    for i in range(out.shape[1]):
+    for i in range(len(world.items)):
         cells, which = np.unique(np.column_stack([count[:, i] for count in counts]), axis=0, return_inverse=True)
         n1, y1, n0, y0 = (cells[:, [place]].astype(np.float64) for place in range(4))
         a, b = shown[:, i], not_shown[:, i]
@@ -213,7 +213,7 @@ def _smooth(outcomes: Floats, trials: Floats) -> Floats:
 
 
 def _table(frame: pd.DataFrame, name: str, users: Counts, items: NDArray[np.str_]) -> Floats:
-    row, column = pd.Index(users).get_indexer(frame.u), pd.Index(items).get_indexer(frame.item)
+    row, column = pd.Index(users).get_indexer(pd.Index(frame.u)), pd.Index(items).get_indexer(pd.Index(frame.item))
     known = (row >= 0) & (column >= 0)
     out = np.zeros((len(users), len(items)))
     out[row[known], column[known]] = frame[name].to_numpy()[known]

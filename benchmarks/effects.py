@@ -43,8 +43,8 @@ FEW = 0.01  # of a propensity: no overlap beyond it
 PUBLISHED = ["user_id", "item_id", "rank", "effect", "effect_low", "effect_high", "identified", "policy"]
 
 
-def run_night(world: World, drawn: Draw, home: Path, logged: bool, seed: int) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The published lists of a world and what each job took; the home is left as the night leaves it."""
+def own_environment(home: Path) -> Environment:
+    """This process's environment from now on: everything in a new folder ``home``, nothing from outside."""
     if home.exists():
         raise SetupError(f"{home} holds an earlier run; remove it or name another --home")
     os.environ |= {
@@ -55,7 +55,15 @@ def run_night(world: World, drawn: Draw, home: Path, logged: bool, seed: int) ->
     }
     for name in ("NIGHTLIFT_LAKE", "WAREHOUSE_URL", "MLFLOW_TRACKING_URI", "SPARK_REMOTE"):
         os.environ.pop(name, None)
-    environment = services.up(Environment.load(), with_airflow=False)
+    return Environment.load()
+
+
+def run_night(
+    world: World, drawn: Draw, empty: Environment, logged: bool, seed: int
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The published lists of a world and what each job took; services run until they are stopped."""
+    environment = services.up(empty, with_airflow=False)
+    home = environment.home
     site = find_site(SITE, environment.sites)
     if site.list_length != len(world.items):
         raise NightliftError(f"bench.yaml: list_length must be {len(world.items)}, the number of items")
@@ -92,7 +100,8 @@ def timed(module: Sequence[str]) -> dict[str, float]:
 def square(world: World, lists: pd.DataFrame, column: str, missing: float) -> Floats:
     """A column of the lists as users x items; ``missing`` where a pair is not listed."""
     out = np.full(world.propensity.shape, missing)
-    user, item = pd.Index(world.users).get_indexer(lists.user_id), pd.Index(world.items).get_indexer(lists.item_id)
+    user = pd.Index(world.users).get_indexer(pd.Index(lists.user_id))
+    item = pd.Index(world.items).get_indexer(pd.Index(lists.item_id))
     out[user, item] = lists[column].to_numpy(dtype=np.float64)
     return out
 
@@ -141,11 +150,11 @@ def compare(world: World, drawn: Draw, ours: dict[str, Floats], seed: int) -> pd
 def bench(world: World, home: Path, seed: int, logged: bool, keep: bool) -> dict[str, Any]:
     """Everything measured in one world; prints it."""
     drawn = causal_world.draw(world, seed)
-    start = monotonic()
+    environment, start = own_environment(home), monotonic()
     try:
-        lists, about = run_night(world, drawn, home, logged, seed)
+        lists, about = run_night(world, drawn, environment, logged, seed)
     finally:
-        (services.stop if keep else services.clean)(Environment.load())
+        (services.stop if keep else services.clean)(environment)
     seconds = round(monotonic() - start, 1)
     ours, promise = judge(world, lists)
     table = compare(world, drawn, ours, seed)
