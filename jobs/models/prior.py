@@ -27,6 +27,8 @@ RATES = np.array(
 )  # about even steps of what ten trials can tell apart
 SHOWN, NOT_SHOWN = (axis.ravel() for axis in np.meshgrid(RATES, RATES, indexing="ij"))  # rates of the grid's points
 EFFECT = SHOWN - NOT_SHOWN
+BY_EFFECT = np.argsort(EFFECT, kind="stable")
+CHUNK = 2_000  # rows at once: their grids stay in the processor's cache
 BASE = 64  # counts are below it: there are at most 52 periods
 STRENGTH = 100.0  # pseudo-users' worth of its category's prior in an item's
 CATEGORY_STRENGTH = 8_000.0  # pseudo-users' worth of the prior of all in a category's: it speaks for several items
@@ -80,9 +82,24 @@ def unpack(key: Codes) -> Codes:
 
 def likelihood(key: Codes) -> Floats:
     """Binomial likelihood of each key at each point of the grid, shape (n, points), rows scaled to a maximum of 1."""
-    n1, y1, n0, y0 = (column[:, None].astype(np.float64) for column in unpack(key).T)
-    log = y1 * np.log(SHOWN) + (n1 - y1) * np.log1p(-SHOWN) + y0 * np.log(NOT_SHOWN) + (n0 - y0) * np.log1p(-NOT_SHOWN)
-    return np.exp(log - log.max(axis=1, keepdims=True))
+    shown, not_shown = _by_arm(key)
+    return (shown[:, :, None] * not_shown[:, None, :]).reshape(len(key), -1)
+
+
+def _by_arm(key: Codes) -> tuple[Floats, Floats]:
+    """The likelihood of each arm's counts at each rate, shape (n, rates), rows scaled to a maximum of 1."""
+    n1, y1, n0, y0 = unpack(key).T
+    return BINOMIAL[n1, y1], BINOMIAL[n0, y0]
+
+
+def _binomial() -> Floats:
+    """Likelihood of y outcomes in n trials at each rate, shape (BASE, BASE, rates), scaled to a maximum of 1."""
+    n, y = (axis[:, :, None].astype(np.float64) for axis in np.meshgrid(range(BASE), range(BASE), indexing="ij"))
+    log = y * np.log(RATES) + (n - y) * np.log1p(-RATES)
+    return np.exp(log - log.max(axis=2, keepdims=True))
+
+
+BINOMIAL = _binomial()
 
 
 def bits(values: ArrayLike) -> Codes:
@@ -193,27 +210,31 @@ class Prior:
         distinct, place = np.unique(group, return_inverse=True)
         out = np.empty((len(distinct), 8))
         flat = self.weights.reshape(-1, self.weights.shape[2])
-        for start in range(0, len(distinct), 20_000):
-            part = distinct[start : start + 20_000]
-            out[start : start + 20_000] = _moments(flat[part // BASE**4].astype(np.float64), part % BASE**4)
+        for start in range(0, len(distinct), CHUNK):
+            part = distinct[start : start + CHUNK]
+            out[start : start + CHUNK] = _moments(flat[part // BASE**4].astype(np.float64), part % BASE**4)
         return Posterior(*out[place].T)
 
 
 def _moments(prior: Floats, key: Codes) -> Floats:
     """Shown, not shown, effect, its standard deviation and 90 % quantiles, and the prior's two rates: shape (n, 8)."""
-    after = prior * likelihood(key)
-    after /= np.maximum(after.sum(axis=1, keepdims=True), 1e-300)
+    size = len(RATES)
+    grid = prior.reshape(-1, size, size)
+    shown, not_shown = _by_arm(key)
+    after = grid * shown[:, :, None] * not_shown[:, None, :]
+    after /= np.maximum(after.sum(axis=(1, 2), keepdims=True), 1e-300)
 
-    def mean(of: Floats, weights: Floats = after) -> Floats:
-        return (weights * of).sum(axis=1)  # row by row, not by BLAS: the same whatever rows come with it
+    def rates(weights: Floats) -> tuple[Floats, Floats]:
+        # row by row, not by BLAS: the same whatever rows come with it
+        return (weights.sum(axis=2) * RATES).sum(axis=1), (weights.sum(axis=1) * RATES).sum(axis=1)
 
-    effect = mean(EFFECT)
-    variance = np.maximum(mean(EFFECT**2) - effect**2, 0.0)
-    order = np.argsort(EFFECT, kind="stable")
-    reached = np.cumsum(after[:, order], axis=1)
-    ends = [EFFECT[order][np.minimum((reached < share).sum(axis=1), len(order) - 1)] for share in (0.05, 0.95)]
-    rates = mean(SHOWN), mean(NOT_SHOWN), mean(SHOWN, prior), mean(NOT_SHOWN, prior)
-    return np.column_stack([*rates[:2], effect, np.sqrt(variance), *ends, *rates[2:]])
+    own = rates(after)
+    effect = own[0] - own[1]
+    flat = after.reshape(len(key), -1)
+    variance = np.maximum((flat * EFFECT**2).sum(axis=1) - effect**2, 0.0)
+    reached = np.cumsum(flat.take(BY_EFFECT, axis=1), axis=1)
+    ends = [EFFECT[BY_EFFECT][np.minimum((reached < share).sum(axis=1), size**2 - 1)] for share in (0.05, 0.95)]
+    return np.column_stack([*own, effect, np.sqrt(variance), *ends, *rates(grid)])
 
 
 def fit(cells: Cells, item_ids: Sequence[str], categories: Sequence[str], folds: int) -> Prior:
