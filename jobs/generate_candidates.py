@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
             lake.write_spark(
                 contracts.CANDIDATES,
-                table.sortWithinPartitions(*contracts.CANDIDATES.key),
+                table,
                 inputs=[
                     contracts.PAIR_DAYS,
                     contracts.FACTORS,

@@ -103,24 +103,29 @@ def for_pairs(
     ``as_ofs`` are the as-of days of ``pairs``; what happened on or after an as-of day never enters its row. A feature
     without anything behind it is null. ``pairs`` is used twice: where it is dear, cache it with each user's rows in one
     partition, and nothing but the histories is shuffled. These are long, however small their files: never broadcast.
+    Features are made of the pairs' keys alone and joined with the rest at the end: wide rows are sorted once.
     """
-    bought = _pair_history(pairs, days.hint("merge"), as_ofs)
-    category = _category_history(days, as_ofs)
+    key = ["user_id", "item_id", "as_of"]
+    named = pairs.select(*key)
     about_items = F.broadcast(item_features.select("item_id", "as_of", "category", *contracts.ITEM_FEATURES))
     about_users = F.broadcast(user_features.select("user_id", "as_of", *contracts.USER_FEATURES))
-    table = (
-        pairs.drop("category")
-        .join(shown.pairs.hint("merge"), on=["user_id", "item_id"], how="left")
+    made = (
+        named.join(shown.pairs.hint("merge"), on=["user_id", "item_id"], how="left")
         .withColumns(_shown_features(shown))
         .drop("days")
-        .join(bought, on=["user_id", "item_id", "as_of"], how="left")
+        .join(_pair_history(named, days.hint("merge"), as_ofs), on=key, how="left")
         .join(about_items, on=["item_id", "as_of"], how="left")
+        .join(_category_history(days, as_ofs), on=["user_id", "category", "as_of"], how="left")
         .join(about_users, on=["user_id", "as_of"], how="left")
-        .join(category, on=["user_id", "category", "as_of"], how="left")
         .withColumn("category_share_91d", F.col("category_outcomes_91d") / F.nullif("user_outcomes_91d", F.lit(0)))
     )
+    made = made.select(*key, "category", *(F.col(name).cast("float").alias(name) for name in contracts.FEATURES))
     kept = [name for name in pairs.columns if name != "category"]
-    return table.select(*kept, "category", *(F.col(name).cast("float").alias(name) for name in contracts.FEATURES))
+    return (
+        pairs.drop("category")
+        .join(made.hint("merge"), on=key, how="inner")
+        .select(*kept, "category", *contracts.FEATURES)
+    )
 
 
 def _pair_history(pairs: DataFrame, days: DataFrame, as_ofs: Sequence[date]) -> DataFrame:

@@ -101,7 +101,7 @@ def pair_counts(
     """``pairs`` (user_id, item_id, ...) with the pair's treated, treated_outcomes, control and control_outcomes."""
     zero = F.lit(0).cast("bigint")
     joined = (
-        pairs.join(pair_periods, on=["user_id", "item_id"], how="left")
+        pairs.join(pair_periods.hint("merge"), on=["user_id", "item_id"], how="left")
         .join(F.broadcast(user_periods), on="user_id", how="left")
         .join(F.broadcast(item_periods.select("item_id", "in_play")), on="item_id", how="left")
         .withColumns({name: F.coalesce(name, zero) for name in ("shown", "outcome", "active", "in_play")})
