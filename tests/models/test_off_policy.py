@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from jobs.models import off_policy
+from jobs.models.metrics import Estimate
 from jobs.models.off_policy import METHODS, Rounds
 from tests.models import open_bandit
 from tests.models.planted import plant
@@ -42,6 +43,7 @@ def test_values_equal_obp_on_its_samples(obp: Any, policy: str, campaign: str):
             expected[rows, log.action, log.position],
             (judged * expected)[rows, :, log.position].sum(axis=1),
             rows,
+            np.ones(n),
         )
     )
     for method, name in OBP.items():
@@ -66,7 +68,8 @@ def bandit(seed: int, rows: int = 4_000, per_user: int = 4) -> tuple[Rounds, flo
     logged, judged, model = np.array([0.8, 0.2]), np.array([0.3, 0.7]), np.array([0.15, 0.2])
     users = np.repeat(np.arange(rows // per_user), per_user)
     whole = np.full(rows, float(judged @ model))
-    return Rounds(reward, logged[action], judged[action], model[action], whole, users), 0.3 * 0.1 + 0.7 * 0.3
+    made = Rounds(reward, logged[action], judged[action], model[action], whole, users, np.ones(rows))
+    return made, 0.3 * 0.1 + 0.7 * 0.3
 
 
 @pytest.mark.parametrize("how", [off_policy.evaluate, lambda rounds: off_policy.bootstrap(rounds, 200)])
@@ -133,3 +136,50 @@ def test_list_that_shows_where_it_helps_is_worth_more():
     assert set(gain) == set(METHODS)
     assert all(gain[method].low <= truth <= gain[method].high for method in ("ips", "snips", "dr"))
     assert gain["dr"].low > 0.1
+
+
+def test_sampled_rounds_are_worth_what_all_rounds_are():
+    """Rounds without a reward drawn at a fifth and weighted by five."""
+    whole, truth = bandit(5, rows=40_000)
+    kept = (whole.reward > 0) | (np.random.default_rng(0).random(len(whole.reward)) < 0.2)
+    weight = np.where(whole.reward > 0, 1.0, 5.0)
+    part = Rounds(*(getattr(whole, name)[kept] for name in whole.__dataclass_fields__))
+    weighted = replace(part, weight=weight[kept])
+    for how in (off_policy.evaluate, lambda rounds: off_policy.bootstrap(rounds, 100)):
+        found = how(weighted)
+        assert all(found[method].low <= truth <= found[method].high for method in ("ips", "snips", "dr"))
+        assert how(part)["ips"].low > truth + 0.1
+    assert weighted.effective < part.effective
+
+
+def test_a_weight_counts_like_repeated_rounds():
+    rounds, _ = bandit(6, rows=400)
+    twice = np.arange(400) % 3 == 0
+    rows = np.concatenate([np.arange(400), np.flatnonzero(twice)])
+    repeated = Rounds(*(getattr(rounds, name)[rows] for name in rounds.__dataclass_fields__))
+    for one, other in zip(
+        off_policy.evaluate(replace(rounds, weight=1.0 + twice)).values(),
+        off_policy.evaluate(repeated).values(),
+        strict=True,
+    ):
+        assert one.document() == pytest.approx(other.document())
+
+
+def test_lists_are_judged_on_the_same_trials_and_the_better_one_gains():
+    planted = plant(0.3)
+    t, keen = planted.trials, (planted.propensity - 0.15) / 0.6
+    mu0 = 0.05 + 0.35 * keen
+    good, bad = planted.effect > 0, planted.effect == 0
+    lists = {"published": good, "relevance": bad, "before": good}
+    found = off_policy.judge(t, planted.propensity, mu0, mu0 + planted.effect, lists)
+    assert set(found) == {
+        *(f"{name}_{figure}" for name in lists for figure in (*METHODS, "ess", "ess_listed")),
+        *(f"gain_over_{name}_{method}" for name in ("relevance", "before") for method in METHODS),
+    }
+    gain, none = found["gain_over_relevance_dr"], found["gain_over_before_dr"]
+    assert isinstance(gain, Estimate) and isinstance(none, Estimate)
+    assert gain.low > 0.1 and none.low == none.high == 0.0
+    value, truth = found["published_snips"], float((mu0 + planted.effect * good).mean())
+    assert isinstance(value, Estimate) and value.low <= truth <= value.high
+    shown = 1 / planted.propensity[good & (t.treated == 1)]
+    assert found["published_ess_listed"] == pytest.approx(shown.sum() ** 2 / (shown**2).sum())
