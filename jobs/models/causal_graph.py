@@ -9,9 +9,10 @@ from itertools import pairwise
 import networkx as nx
 
 from jobs.runtime.errors import SetupError
-from jobs.runtime.site import CausalGraph
+from jobs.runtime.site import CausalGraph, Site
 
 TREATMENT, OUTCOME = "shown", "outcome"
+EXPLORED = "explored"  # the trials' column that says whether a random slot showed the item
 NODE_FEATURES: dict[str, tuple[str, ...]] = {
     "user_activity": (
         "user_days_since_last",
@@ -55,10 +56,12 @@ NODE_FEATURES: dict[str, tuple[str, ...]] = {
 def build(declared: CausalGraph, instrument: str | None = None) -> nx.DiGraph:
     """The declared graph with a boolean ``latent`` on each node.
 
-    Raises SetupError where it has a cycle, lacks treatment or outcome, or an observed node is no feature group and not
-    the ``instrument``.
+    An ``instrument`` that it does not mention changes ``shown`` and nothing else. Raises SetupError where it has a
+    cycle, lacks treatment or outcome, or an observed node is no feature group and not the instrument.
     """
     graph = nx.DiGraph(edge.split(" -> ") for edge in declared.edges)
+    if instrument and instrument not in graph:
+        graph.add_edge(instrument, TREATMENT)
     for name in graph:
         graph.nodes[name]["latent"] = name in declared.latent
     if not nx.is_directed_acyclic_graph(graph):
@@ -94,7 +97,7 @@ def adjustment_set(graph: nx.DiGraph) -> tuple[str, ...]:
         given = usable & (nx.ancestors(back, TREATMENT) | nx.ancestors(back, OUTCOME))
         raise SetupError(
             f"effects.graph: the effect is not identified: {open_path(back, given)} stays open whatever measured group "
-            "is adjusted for; measure one of its nodes, or name an instrument"
+            "is adjusted for; measure one of its nodes, or take an edge of the path away if it does not hold"
         )
     return tuple(sorted(found | (usable & set(back.predecessors(OUTCOME)))))
 
@@ -142,3 +145,31 @@ def check_instrument(graph: nx.DiGraph, instrument: str) -> None:
 def feature_columns(groups: tuple[str, ...]) -> tuple[str, ...]:
     """Feature columns of the groups, in the order of ``NODE_FEATURES``."""
     return tuple(column for name, columns in NODE_FEATURES.items() if name in groups for column in columns)
+
+
+def of_site(site: Site) -> nx.DiGraph:
+    """The site's graph, declared or its domain's, with the instrument it names."""
+    return build(site.causal_graph, site.effects.instrument)
+
+
+def adjusted_columns(site: Site) -> tuple[str, ...]:
+    """Feature columns that the site's propensity, outcome and effect models are given, in the trials' order.
+
+    Raises SetupError where its graph does not identify the effect, or its instrument is no column or none by the graph.
+    """
+    graph, instrument = of_site(site), site.effects.instrument
+    every = feature_columns(tuple(NODE_FEATURES))
+    if instrument:
+        if instrument not in (EXPLORED, *every):
+            raise SetupError(
+                f"effects.instrument: {instrument} is no column of the trials; name {EXPLORED} or a feature of "
+                "jobs/models/causal_graph.py"
+            )
+        check_instrument(graph, instrument)
+    columns = tuple(name for name in feature_columns(adjustment_set(graph)) if name != instrument)
+    if not columns:
+        raise SetupError(
+            f"effects.graph: no measured group has an edge to {TREATMENT} or {OUTCOME}, so there is nothing to learn "
+            f"effects from; add one of {', '.join(sorted(NODE_FEATURES))}"
+        )
+    return columns

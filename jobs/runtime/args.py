@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from jobs.models import causal_graph
 from jobs.runtime.environment import Environment
 from jobs.runtime.errors import NightliftError, SetupError
 from jobs.runtime.site import Site, find_site
@@ -25,7 +26,7 @@ class JobArgs:
 
     @classmethod
     def parse(cls, argv: Sequence[str] | None = None) -> "JobArgs":
-        """Arguments of the command line; SetupError where site or date cannot be."""
+        """Arguments of the command line; SetupError where site or date cannot be, or no effect is identified."""
         parser = argparse.ArgumentParser(description="One job of the night.")
         parser.add_argument("--site", required=True, help="name of the site file")
         parser.add_argument("--date", required=True, help="run date, YYYY-MM-DD: nothing dated on or after it is read")
@@ -37,7 +38,9 @@ class JobArgs:
             day = date.fromisoformat(given.date)
         except ValueError:
             raise SetupError(f"--date {given.date!r} is not a day; write it as YYYY-MM-DD") from None
-        return cls(find_site(given.site, environment.sites), day, environment, given.force, given.dry_run)
+        site = find_site(given.site, environment.sites)
+        causal_graph.adjusted_columns(site)  # before anything runs: a night whose effects mean nothing is refused
+        return cls(site, day, environment, given.force, given.dry_run)
 
 
 def run(main: Callable[[], int]) -> None:

@@ -66,12 +66,14 @@ def run(
     dry_run: Annotated[bool, typer.Option(help="everything but publish")] = False,
 ) -> None:
     """Run one night through the scheduler and show what came out."""
+    from jobs.models import causal_graph
     from jobs.runtime import night
 
     started = time.monotonic()
     run_date = _day(day or (DEMO_DATE if site == DEMO else datetime.now(UTC).date().isoformat()))
     environment = Environment.load()
     settings = find_site(site, environment.sites)
+    causal_graph.adjusted_columns(settings)
     environment = services.up(environment, _say)
     parts = {"services": time.monotonic() - started}
     if site == DEMO:

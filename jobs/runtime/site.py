@@ -116,7 +116,7 @@ class Effects(Settings):
     min_identified_share: Share = 0.2
     graph: CausalGraph | None = Field(None, description="what causes what; default: the domain's graph")
     instrument: Identifier | None = Field(
-        None, description="trial column that changes showing and reaches the outcome by showing only"
+        None, description="trial column, explored or a feature, that reaches the outcome by showing only"
     )
     bootstrap: int = Field(200, ge=20)
 

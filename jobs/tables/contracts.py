@@ -312,7 +312,8 @@ CANDIDATES = Table(
 )
 TRIALS = Table(
     "trials",
-    "Sampled trials: one user, item and period; weight is one over the share sampled.",
+    "Sampled trials: one user, item and period; weight is one over the share sampled, explored 1 where a random slot "
+    "showed the item.",
     {
         "user_id": "string",
         "item_id": "string",
@@ -322,6 +323,7 @@ TRIALS = Table(
         "treated": "int32",
         "outcome": "int32",
         "logged_propensity": "float64?",
+        "explored": "int32",
         "weight": "float64",
     }
     | _floats(FEATURES),

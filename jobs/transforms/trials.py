@@ -187,14 +187,21 @@ def sample(
 
 
 def label(drawn: DataFrame, pairs: DataFrame, exposures: DataFrame, periods: Periods) -> DataFrame:
-    """Trials with ``treated``, ``outcome`` and the propensity logged with the period's first logged exposure."""
-    logged = _near(exposures.where(F.col("propensity").isNotNull()), "exposed_day", periods).withColumn(
+    """Trials with ``treated``, ``outcome``, whether they were ``explored``, and the first logged propensity.
+
+    Explored: one of the period's exposures has the policy ``explore``, a slot filled at random.
+    """
+    random_slot = F.coalesce(F.col("policy") == "explore", F.lit(False))
+    logged = _near(exposures.where(F.col("propensity").isNotNull() | random_slot), "exposed_day", periods).withColumn(
         "period", (F.datediff("exposed_day", F.lit(periods.starts[0])) / periods.period_days).cast("int")
     )
+    first = F.when(F.col("propensity").isNotNull(), F.struct("exposed_at", "exposure_id"))
     logged = (
         logged.where(F.col("period").between(0, len(periods.starts) - 1))
         .groupBy("user_id", "item_id", "period")
-        .agg(F.min_by("propensity", F.struct("exposed_at", "exposure_id")).alias("first_propensity"))
+        .agg(
+            F.min_by("propensity", first).alias("first_propensity"), F.max(random_slot.cast("int")).alias("random_slot")
+        )
     )
 
     def bit(name: str) -> Column:
@@ -205,7 +212,8 @@ def label(drawn: DataFrame, pairs: DataFrame, exposures: DataFrame, periods: Per
         .withColumns({"treated": bit("shown"), "outcome": bit("outcome")})
         .join(logged, on=["user_id", "item_id", "period"], how="left")
         .withColumn("logged_propensity", F.when(F.col("treated") == 1, F.col("first_propensity")))
-        .drop("shown", "first_propensity")
+        .withColumn("explored", F.coalesce(F.col("treated") * F.col("random_slot"), F.lit(0)))
+        .drop("shown", "first_propensity", "random_slot")
     )
 
 

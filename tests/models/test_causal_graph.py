@@ -12,7 +12,7 @@ from jobs.models.causal_graph import NODE_FEATURES, adjustment_set, build, check
 from jobs.runtime import diagrams
 from jobs.runtime.errors import SetupError
 from jobs.runtime.graphs import DEFAULT_GRAPHS
-from jobs.runtime.site import CausalGraph
+from jobs.runtime.site import CausalGraph, Effects, Outcome, Site
 from jobs.tables.contracts import FEATURES
 
 EFFECT = "shown -> outcome"
@@ -116,6 +116,7 @@ def test_instrument_may_not_reach_the_outcome_by_another_way():
         check_instrument(idle, "slot")
     with pytest.raises(SetupError, match="is no node"):
         check_instrument(graph(*CONFOUNDED), "slot")
+    check_instrument(graph(*CONFOUNDED, instrument="slot"), "slot")
 
 
 def test_instrument_shared_with_a_measured_cause_is_good_given_that_cause():
@@ -144,3 +145,37 @@ def test_drawing_dashes_latent_nodes_and_names_every_node():
     none_latent = build(CausalGraph(edges=(causal_graph.TREATMENT + " -> " + causal_graph.OUTCOME,)))
     assert "stroke-dasharray" in svg
     assert "stroke-dasharray" not in diagrams.causal_graph(none_latent, ())
+
+
+def site(*edges: str, latent: tuple[str, ...] = (), instrument: str | None = None) -> Site:
+    declared = CausalGraph(edges=(EFFECT, *edges), latent=latent)
+    effects = Effects(graph=declared, instrument=instrument)
+    return Site(site="shop", outcome=Outcome(event_types=("purchase",)), effects=effects)
+
+
+def test_models_are_given_the_columns_of_the_adjustment_set_without_the_instrument():
+    assert causal_graph.adjusted_columns(site(*CONFOUNDED)) == ("item_price",)
+    shop = Site(site="shop", outcome=Outcome(event_types=("purchase",)))
+    assert sorted(causal_graph.adjusted_columns(shop)) == sorted(FEATURES)
+    drawn = shop.model_copy(update={"effects": Effects(instrument="explored")})
+    assert sorted(causal_graph.adjusted_columns(drawn)) == sorted(FEATURES)
+    assert "explored" in causal_graph.of_site(drawn) and "explored" not in causal_graph.of_site(shop)
+    column = site(*CONFOUNDED, "earlier_showing -> shown", "user_activity -> outcome", instrument="user_items_91d")
+    assert "user_items_91d" not in causal_graph.adjusted_columns(column)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (site("taste -> shown", "taste -> outcome", latent=("taste",)), "shown <- taste -> outcome stays open"),
+        (site(*CONFOUNDED, instrument="coupon"), "effects.instrument: coupon is no column of the trials"),
+        (
+            site("explored -> shown", "explored -> outcome", instrument="explored"),
+            "reaches outcome other than by shown",
+        ),
+        (site(), "nothing to learn effects from"),
+    ],
+)
+def test_site_whose_graph_says_nothing_about_the_effect_is_refused(given: Site, said: str):
+    with pytest.raises(SetupError, match=said):
+        causal_graph.adjusted_columns(given)

@@ -1,6 +1,6 @@
 """Masks, counts and sample of a world small enough to enumerate."""
 
-from datetime import date, timedelta
+from datetime import date, datetime, time, timedelta
 from itertools import product
 
 import pytest
@@ -16,11 +16,12 @@ EVENTS = [("u", "a", 0), ("u", "a", 6), ("u", "b", 7), ("v", "b", 8), ("v", "a",
 SHOWN = [("u", "a", 0), ("v", "a", 3), ("v", "a", 10), ("v", "b", 7), ("u", "b", 14), ("v", "b", 13), ("w", "b", 14)]
 
 
+def day(n: int) -> date:
+    return FIRST + timedelta(days=n)
+
+
 @pytest.fixture(scope="module")
 def tables(spark: SparkSession) -> dict[str, DataFrame]:
-    def day(n: int) -> date:
-        return FIRST + timedelta(days=n)
-
     days = spark.createDataFrame(
         [(u, i, "c", day(n), 1, 1, 0.0, 0) for u, i, n in EVENTS], contracts.PAIR_DAYS.spark_ddl
     )
@@ -116,3 +117,26 @@ def test_rates_fill_the_room_and_favour_pairs_with_an_outcome() -> None:
     assert shares.near * 100_000 + shares.rest * 900_000 == pytest.approx(65_000)
     assert trials.rates(100, 10, 1_000) == trials.Rates(1.0, 1.0, 1.0)
     assert trials.rates(1_000, 990, 100) == trials.Rates(1.0, 90 / 990, 1.0)
+
+
+def test_labels_are_the_masks_the_first_logged_propensity_and_whether_a_random_slot_showed_it(
+    spark: SparkSession, tables: dict[str, DataFrame]
+) -> None:
+    schema = "exposure_id string, user_id string, item_id string, exposed_at timestamp, exposed_day date, "
+    schema += "propensity double, policy string"
+    given = [("v", "a", 10, None, None), ("v", "a", 11, 0.4, "explore"), ("v", "a", 12, 0.9, None)]
+    given += [("v", "b", 7, 0.3, "adjusted"), ("u", "b", 14, None, "explore"), ("u", "a", 3, 0.2, "explore")]
+    exposures = spark.createDataFrame(
+        [
+            (str(n), u, i, datetime.combine(day(d), time(9)), day(d), e, policy)
+            for n, (u, i, d, e, policy) in enumerate(given)
+        ],
+        schema,
+    )
+    drawn = spark.createDataFrame([(u, i, p) for u, i, p in latest()], "user_id string, item_id string, period int")
+    found = trials.label(drawn, tables["pairs"], exposures, PERIODS).collect()
+    assert {(r.user_id, r.item_id, r.period): (r.treated == 1, r.outcome == 1) for r in found} == latest()
+    logged = {(r.user_id, r.item_id, r.period): (r.logged_propensity, r.explored) for r in found}
+    assert logged.pop(("v", "a", 1)) == (0.4, 1)
+    assert logged.pop(("v", "b", 1)) == (0.3, 0)
+    assert logged and set(logged.values()) == {(None, 0)}  # the random slots of inactive users are no trials
