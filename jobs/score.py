@@ -52,6 +52,7 @@ def load_scorer(args: JobArgs, lake: Lake) -> Scorer:
         ),
         recipe["folds"],
         recipe["overlap_eps"],
+        tuple(recipe["adjusted"]),
     )
 
 

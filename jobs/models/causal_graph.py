@@ -10,6 +10,7 @@ import networkx as nx
 
 from jobs.runtime.errors import SetupError
 from jobs.runtime.site import CausalGraph, Site
+from jobs.tables.contracts import FEATURES
 
 TREATMENT, OUTCOME = "shown", "outcome"
 EXPLORED = "explored"  # the trials' column that says whether a random slot showed the item
@@ -166,7 +167,8 @@ def adjusted_columns(site: Site) -> tuple[str, ...]:
                 "jobs/models/causal_graph.py"
             )
         check_instrument(graph, instrument)
-    columns = tuple(name for name in feature_columns(adjustment_set(graph)) if name != instrument)
+    chosen = {*feature_columns(adjustment_set(graph))} - {instrument}
+    columns = tuple(name for name in FEATURES if name in chosen)
     if not columns:
         raise SetupError(
             f"effects.graph: no measured group has an edge to {TREATMENT} or {OUTCOME}, so there is nothing to learn "

@@ -15,6 +15,7 @@ from jobs.models import propensity
 from jobs.models.boosting import parameters, predict, to_bytes
 from jobs.models.folds import threads
 from jobs.models.metrics import Estimate
+from jobs.models.rows import Rows
 from jobs.runtime.site import Effects
 
 Floats = NDArray[np.float64]
@@ -23,7 +24,7 @@ Z99 = 2.5758293035489004
 
 
 @dataclass(frozen=True)
-class Trials:
+class Trials(Rows):
     """Trials as arrays: features (n, columns) with NaN where missing, everything else (n,)."""
 
     matrix: NDArray[np.float32]
@@ -32,10 +33,6 @@ class Trials:
     weight: Floats
     users: NDArray[Any]
     fold: NDArray[np.int64]
-
-    def take(self, rows: NDArray[Any]) -> "Trials":
-        """The trials of a mask or of positions."""
-        return Trials(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
 
 @dataclass(frozen=True)

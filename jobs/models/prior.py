@@ -19,6 +19,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from jobs.models.folds import fold_of
+from jobs.models.rows import Rows
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -51,7 +52,7 @@ class Cells:
 
 
 @dataclass(frozen=True)
-class Posterior:
+class Posterior(Rows):
     """A pair's rates and effect given its own counts, each of shape (n,); ``low`` and ``high`` hold 90 %."""
 
     shown: Floats

@@ -5,17 +5,30 @@ negative control as in Lipsitch, Tchetgen Tchetgen and Cohen, Epidemiology 2010.
 """
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from jobs.models import propensity
-from jobs.models.doubly_robust import AverageEffect, Trials, estimate
+from jobs.models.doubly_robust import Z99, AverageEffect, Trials, estimate
 from jobs.models.folds import uniform_ids
 from jobs.runtime.site import Effects
 
 STRATA = 20
+
+
+def attempts(trials: Trials, how: Effects, seed: int) -> dict[str, dict[str, Any]]:
+    """The estimate, and what became of it by placebo (99 % interval), random subset and random common cause."""
+    first = estimate(trials, how, seed)
+    subset, cause = random_subset(trials, how, seed), random_common_cause(trials, how, seed)
+    return {
+        "estimate": first.interval().document(),
+        "placebo": placebo(trials, how, seed).interval(Z99).document(),
+        "random_subset": subset.interval().document() | {"stable": stable(first, subset)},
+        "random_common_cause": cause.interval().document() | {"stable": stable(first, cause)},
+    }
 
 
 def subsample(trials: Trials, rows: int, salt: str) -> Trials:

@@ -15,7 +15,7 @@ from jobs.models.folds import fold_of
 from jobs.models.prior import COUNTS, Posterior, Prior
 from jobs.models.propensity import Propensity, clip, overlap
 from jobs.models.uplift import Learner
-from jobs.tables.contracts import FEATURES, SCORES
+from jobs.tables.contracts import SCORES
 
 Floats = NDArray[np.float64]
 
@@ -56,16 +56,17 @@ class Scorer:
     effects: Effects
     folds: int
     overlap_eps: float
+    adjusted: tuple[str, ...]  # the features of propensity and learner
 
     def score(self, frame: pd.DataFrame) -> pd.DataFrame:
         """SCORES rows of candidates joined with their pairs' counts; missing features are NaN, missing counts 0."""
         every = ranker.matrix(frame)
-        matrix = every[:, len(ranker.COLUMNS) - len(FEATURES) :]
+        matrix = every[:, [ranker.COLUMNS.index(name) for name in self.adjusted]]
         counts = frame[list(COUNTS)].fillna(0).astype(np.int32)
         fold = fold_of(frame["user_id"], self.folds)
         e = self.propensity.predict(matrix, fold)
         posterior = self.effects.prior.posterior(fold, frame["item_id"], counts.to_numpy())
-        seen = uplift.columns(matrix, posterior, counts.to_numpy(np.float32))
+        seen = uplift.columns(matrix, self.adjusted, posterior, counts.to_numpy())
         learnt = self.effects.learner.predict(seen, clip(e, self.overlap_eps), fold)
         effect = self.effects.combine(posterior, learnt)
         low, high = self.effects.interval(posterior, effect)

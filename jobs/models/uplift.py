@@ -4,6 +4,7 @@ Scoring needs neither CausalML nor pickle: a fold is a dictionary of boosters, a
 become an effect. Sources: Kunzel et al., PNAS 2019 (S, T, X); Nie and Wager, Biometrika 2021 (R); Kennedy 2020 (DR).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +19,7 @@ from jobs.models.folds import threads
 from jobs.models.prior import Posterior
 from jobs.models.propensity import clip
 from jobs.runtime.site import Effects
-from jobs.tables.contracts import FEATURES, USER_FEATURES
+from jobs.tables.contracts import USER_FEATURES
 
 Floats = NDArray[np.float64]
 Boosters = dict[str, bytes]
@@ -31,17 +32,26 @@ RECIPES = {
 }
 
 
-COLUMNS = (*FEATURES[len(USER_FEATURES) :], *prior.COLUMNS)
 VARIANCE_FLOOR = 0.01  # of an outcome, in the weights of the learner
 
 
-def columns(features: NDArray[np.float32], posterior: Posterior, counts: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The learner's matrix ``COLUMNS``: item and pair features, and what the prior makes of the pair's own counts.
+def names(adjusted: Sequence[str]) -> tuple[str, ...]:
+    """Columns of the learner's matrix where the features ``adjusted`` are adjusted for.
 
-    ``features`` has the columns FEATURES, ``counts`` shape (n, 4). Features of the user are left out: one value
-    stands in hundreds of a user's trials, and boosting learns it by heart.
+    Features of the user are left out: one value stands in hundreds of a user's trials, and boosting learns it by heart.
     """
-    return np.hstack([features[:, len(USER_FEATURES) :], posterior.matrix(counts)])
+    return (*(name for name in adjusted if name not in USER_FEATURES), *prior.COLUMNS)
+
+
+def columns(
+    features: NDArray[np.float32], adjusted: Sequence[str], posterior: Posterior, counts: NDArray[Any]
+) -> NDArray[np.float32]:
+    """The learner's matrix: item and pair features, and what the prior makes of the pair's own ``counts`` (n, 4).
+
+    ``features`` has the columns ``adjusted``; the result has the columns ``names(adjusted)``.
+    """
+    kept = [place for place, name in enumerate(adjusted) if name not in USER_FEATURES]
+    return np.hstack([features[:, kept], posterior.matrix(counts.astype(np.float32))])
 
 
 def residuals(trials: Trials, posterior: Posterior) -> Trials:

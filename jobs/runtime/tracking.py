@@ -105,11 +105,6 @@ def flat(estimates: Mapping[str, Estimate | float]) -> dict[str, float]:
     return metrics
 
 
-def log_figure(figure: Any, name: str) -> None:
-    """Log a matplotlib figure to the run that is open."""
-    mlflow.log_figure(figure, name)
-
-
 def short_hash(*parts: str) -> str:
     """First 16 hex digits of the sha256 of parts: what ``version_id`` is made with."""
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

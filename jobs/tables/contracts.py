@@ -329,6 +329,24 @@ TRIALS = Table(
     | _floats(FEATURES),
     ("user_id", "item_id", "period"),
 )
+TRIAL_SCORES = Table(
+    "trial_scores",
+    "What models that did not see the user say of a trial: propensity e, outcome probabilities not shown (mu0) and "
+    "shown (mu1), and effect.",
+    {
+        "user_id": "string",
+        "item_id": "string",
+        "period": "int32",
+        "treated": "int32",
+        "outcome": "int32",
+        "weight": "float64",
+        "e": "float64",
+        "mu0": "float64",
+        "mu1": "float64",
+        "effect": "float64",
+    },
+    ("user_id", "item_id", "period"),
+)
 PAIR_PERIODS = Table(
     "pair_periods",
     "Bit p set: shown / outcome in period p (0 = oldest). Sufficient statistics of a pair's trials.",

@@ -29,9 +29,9 @@ def booster(columns: int, seed: int, **given: object) -> bytes:
     return to_bytes(xgb.train(parameters(seed, max_depth=2, **given), xgb.DMatrix(data, label), 4))
 
 
-def scorer() -> scoring.Scorer:
+def scorer(adjusted: tuple[str, ...] = FEATURES) -> scoring.Scorer:
     logistic = {"objective": "binary:logistic"}
-    width, seen = len(FEATURES), len(uplift.COLUMNS)
+    width, seen = len(adjusted), len(uplift.names(adjusted))
     learner = Learner("t", tuple({"m0": booster(seen, seed), "m1": booster(seen, seed + 1)} for seed in (3, 5)))
     return scoring.Scorer(
         booster(len(ranker.COLUMNS), 9, **logistic),
@@ -40,6 +40,7 @@ def scorer() -> scoring.Scorer:
         scoring.Effects(PRIOR, learner, SLOPES, INTERCEPT, ERROR, frozenset({"i0"})),
         2,
         EPS,
+        adjusted,
     )
 
 
@@ -59,7 +60,8 @@ def frame(rows: int = 24) -> pd.DataFrame:
 def by_hand(one: scoring.Scorer, row: pd.Series) -> dict[str, float | bool]:
     """The score of one row, written out."""
     every = row[list(ranker.COLUMNS)].to_numpy(dtype=np.float32)[None, :]
-    features = row[list(FEATURES)].to_numpy(dtype=np.float32)[None, :]
+    features = row[list(one.adjusted)].to_numpy(dtype=np.float32)[None, :]
+    of_pair = row[[name for name in one.adjusted if name not in USER_FEATURES]].to_numpy(dtype=np.float32)
     fold = int(fold_of([row["user_id"]], 2)[0])
     e = 0.02 + 0.96 * float(predict(one.propensity.boosters[fold], features)[0])
     n1, y1, n0, y0 = (0.0 if np.isnan(row[name]) else row[name] for name in COUNTS)
@@ -69,7 +71,7 @@ def by_hand(one: scoring.Scorer, row: pd.Series) -> dict[str, float | bool]:
     after /= after.sum()
     tau, sd = after @ prior.EFFECT, np.sqrt(after @ prior.EFFECT**2 - (after @ prior.EFFECT) ** 2)
     own = [after @ rate1, after @ rate0, tau, sd, before @ rate1, before @ rate0, n1, y1, n0, y0]
-    seen = np.concatenate([features[0, len(USER_FEATURES) :], np.array(own, np.float32)])[None, :]
+    seen = np.concatenate([of_pair, np.array(own, np.float32)])[None, :]
     models = one.effects.learner.folds[fold]
     learnt = float((predict(models["m1"], seen) - predict(models["m0"], seen))[0])
     effect = INTERCEPT + SLOPES[0] * tau + SLOPES[1] * learnt
@@ -87,8 +89,9 @@ def by_hand(one: scoring.Scorer, row: pd.Series) -> dict[str, float | bool]:
     }
 
 
-def test_scores_are_the_composition_done_by_hand() -> None:
-    one, table = scorer(), frame()
+@pytest.mark.parametrize("adjusted", [FEATURES, (*USER_FEATURES[:2], *FEATURES[-3:], "item_price")])
+def test_scores_are_the_composition_done_by_hand(adjusted: tuple[str, ...]) -> None:
+    one, table = scorer(adjusted), frame()
     scored = one.score(table)
     assert scored["identified"].nunique() == 2
     for place, row in table.iterrows():

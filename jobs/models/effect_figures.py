@@ -1,0 +1,73 @@
+"""Figures of a night's effect models, and the points its plots are drawn from."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from jobs.models import metrics, propensity
+from jobs.models.engine import Fitted, Predicted
+from jobs.models.metrics import Estimate
+from jobs.models.sample import Sample
+from jobs.runtime.errors import DataError
+
+
+def figures(sample: Sample, fitted: Fitted, draws: int, seed: int) -> dict[str, Estimate | float]:
+    """Figures of propensity, overlap, targeting, calibration and of what the best tenth promises."""
+    trials, predicted, inside = sample.trials, fitted.predicted, fitted.predicted.inside
+    if not inside.any():
+        raise DataError("trials: no trial has a propensity inside the overlap bounds; effects cannot be learnt")
+    weight, users = trials.weight[inside], trials.users[inside]
+    effect, score, clipped = predicted.effect[inside], predicted.score[inside], predicted.clipped[inside]
+    both = pd.Series(sample.item).isin(fitted.effects.both_arms).to_numpy()
+    treated = trials.treated[inside] == 1
+    found: dict[str, Estimate | float] = {
+        "trials": float(len(trials.outcome)),
+        "treated_share": float(np.average(trials.treated, weights=trials.weight)),
+        "brier": propensity.brier(predicted.e, trials.treated, trials.weight),
+        "overlap_share": float(np.average(inside, weights=trials.weight)),
+        "identified_share": float(np.average(inside & both, weights=trials.weight)),
+        "ess_treated": propensity.effective_sample_size((weight / clipped)[treated]),
+        "ess_control": propensity.effective_sample_size((weight / (1 - clipped))[~treated]),
+        "average_effect": predicted.average().interval(),
+        "prior_slope": fitted.effects.slopes[0],
+        "learner_slope": fitted.effects.slopes[1],
+    }
+    found |= metrics.targeting(effect, score, weight, users, draws, seed)
+    promised = metrics.promised(effect, score, weight)
+    return found | ({"promised_by_best_tenth": promised} if np.isfinite(promised) else {})
+
+
+def balance(sample: Sample, predicted: Predicted, adjusted: Sequence[str]) -> pd.DataFrame:
+    """Standardised differences between the arms of the trials with overlap, feature by feature."""
+    part, inside = sample.trials.take(predicted.inside), predicted.inside
+    return propensity.balance(part.matrix, tuple(adjusted), part.treated, part.weight, predicted.clipped[inside])
+
+
+def largest(table: pd.DataFrame, columns: Collection[str] = ("before", "after")) -> dict[str, Estimate | float]:
+    """Largest absolute difference of a balance table before and after weighting; empty where no feature is known."""
+    return {f"balance_{name}": float(table[name].abs().max()) for name in columns if len(table)}
+
+
+def curves(sample: Sample, predicted: Predicted) -> dict[str, Any]:
+    """What plots are drawn from, in at most 101 points each.
+
+    overlap: weight of each arm's trials in 40 bins of the propensity; reliability: mean propensity against treated
+    share; qini_curve: gain per trial when the best share by predicted effect is shown, and when as many are at random.
+    """
+    trials, e, inside = sample.trials, predicted.e, predicted.inside
+    edges, at = np.linspace(0, 1, 41), np.linspace(0, 1, 101)
+    order = np.argsort(-predicted.effect[inside], kind="stable")
+    curve = metrics.Targeting(predicted.score[inside][order], trials.weight[inside][order])
+    share, best, mean = curve.curve(curve.weight)
+    counts = {
+        name: np.histogram(e[trials.treated == arm], edges, weights=trials.weight[trials.treated == arm])[0].tolist()
+        for arm, name in enumerate(("control", "treated"))
+    }
+    gain = np.interp(at, share, share * best, left=0.0)
+    return {
+        "overlap": {"edges": edges.tolist()} | counts,
+        "reliability": propensity.reliability(e, trials.treated, trials.weight).to_dict("list"),
+        "qini_curve": {"share": at.tolist(), "gain": gain.tolist(), "random": (at * mean).tolist()},
+    }

@@ -1,0 +1,103 @@
+"""The effect engine: propensity, prior, learner, doubly robust scores and calibration, fitted on the night's trials.
+
+Everything a trial is judged by comes from models that never saw its user.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jobs.models import doubly_robust, pooling, propensity, uplift
+from jobs.models.doubly_robust import AverageEffect, Trials
+from jobs.models.prior import Posterior, Prior
+from jobs.models.propensity import Propensity
+from jobs.models.rows import Rows
+from jobs.models.sample import Sample
+from jobs.models.scoring import Effects
+from jobs.runtime.site import Effects as Settings
+
+Floats = NDArray[np.float64]
+MIN_ARM = 50  # trials of an arm that a fold's models must have
+
+
+@dataclass(frozen=True)
+class Predicted(Rows):
+    """What the models say of trials whose users they did not see; every array has shape (n,).
+
+    ``seen`` are the trials with the learner's columns, ``e`` propensities as logged or estimated, ``score`` doubly
+    robust scores, ``learnt`` what the learner adds to the posterior and ``effect`` the two combined.
+    """
+
+    seen: Trials
+    posterior: Posterior
+    e: Floats
+    mu0: Floats
+    mu1: Floats
+    score: Floats
+    learnt: Floats
+    effect: Floats
+    eps: float
+
+    @property
+    def inside(self) -> NDArray[np.bool_]:
+        """Trials with overlap."""
+        return propensity.overlap(self.e, self.eps)
+
+    @property
+    def clipped(self) -> Floats:
+        """Propensities inside the overlap bounds."""
+        return propensity.clip(self.e, self.eps)
+
+    def average(self) -> AverageEffect:
+        """The average effect over the trials with overlap."""
+        return doubly_robust.average(self.seen, self.score, self.inside)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The night's models and what they say of its trials."""
+
+    propensity: Propensity
+    effects: Effects
+    predicted: Predicted
+
+
+def short_arm(trials: Trials, folds: int) -> str | None:
+    """Which fold's models would have fewer than ``MIN_ARM`` trials in an arm, in words; None where all have enough."""
+    for k in range(folds):
+        for arm, name in enumerate(("control", "treated")):
+            number = int(((trials.fold != k) & (trials.treated == arm)).sum())
+            if number < MIN_ARM:
+                return f"{number} {name} trials outside fold {k}; {MIN_ARM} are needed"
+    return None
+
+
+def fit(
+    sample: Sample, adjusted: Sequence[str], priors: Prior, both_arms: Collection[str], how: Settings, seed: int
+) -> Fitted:
+    """Fit everything; ``both_arms`` holds the items seen shown and not shown, ``adjusted`` names the features."""
+    trials = sample.trials
+    model, estimated = propensity.fit(trials.matrix, trials.treated, trials.weight, trials.fold, how, seed)
+    e = propensity.with_logged(estimated, sample.logged)
+    inside, clipped = propensity.overlap(e, how.overlap_eps), propensity.clip(e, how.overlap_eps)
+    posterior = priors.posterior(trials.fold, sample.item, sample.counts)
+    seen = replace(trials, matrix=uplift.columns(trials.matrix, adjusted, posterior, sample.counts))
+    learner = uplift.fit(uplift.residuals(seen, posterior), clipped, how, seed)
+    learnt = learner.predict(seen.matrix, clipped, trials.fold)
+    mu0, mu1 = doubly_robust.outcome_models(seen, how, seed)
+    score = doubly_robust.scores(trials.treated, trials.outcome, clipped, mu0, mu1)
+    slopes, intercept, error = calibrate(posterior, learnt, score, trials, inside)
+    effects = Effects(priors, learner, (float(slopes[0]), float(slopes[1])), intercept, error, frozenset(both_arms))
+    effect = effects.combine(posterior, learnt)
+    return Fitted(model, effects, Predicted(seen, posterior, e, mu0, mu1, score, learnt, effect, how.overlap_eps))
+
+
+def calibrate(
+    posterior: Posterior, learnt: Floats, score: Floats, trials: Trials, rows: NDArray[Any]
+) -> tuple[Floats, float, float]:
+    """How much of posterior and learner the scores of ``rows`` bear out: slopes, intercept, error of the mean."""
+    parts = np.column_stack([posterior.effect, learnt])[rows]
+    return pooling.calibrate(parts, score[rows], trials.weight[rows], trials.users[rows])
