@@ -10,16 +10,17 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from jobs.models import estimators
-from tests.models.worlds import world
+from jobs.models import estimators, instrumental
+from tests.models.worlds import HOW, world
 
 
 def covered(seed: int, scale: float) -> list[dict[str, object]]:
     """One row a method: whether its interval holds the truth, and how many standard errors off it is."""
     made = world(seed, scale=scale)
     nuisance = made.nuisance(seed)
+    findings = estimators.side_by_side(made.trials, nuisance, made.items, made.instrument)
     rows = []
-    for found in estimators.side_by_side(made.trials, nuisance, made.items, made.instrument):
+    for found in [*findings, instrumental.late(made.trials, made.instrument, HOW, seed)]:
         if found.estimate is None:
             continue
         truth, given = made.truth[found.over], found.estimate

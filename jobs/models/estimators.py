@@ -62,7 +62,7 @@ def aipw(trials: Trials, nuisance: Nuisance) -> Finding:
     equation 5.3.
     """
     score = doubly_robust.scores(trials.treated, trials.outcome, nuisance.e, nuisance.mu0, nuisance.mu1)
-    return Finding("AIPW", ALL, _interval(*doubly_robust.clustered(score, trials.weight, trials.users)))
+    return Finding("AIPW", ALL, interval(*doubly_robust.clustered(score, trials.weight, trials.users)))
 
 
 def ipw(trials: Trials, e: Floats) -> Finding:
@@ -80,7 +80,7 @@ def ipw(trials: Trials, e: Floats) -> Finding:
         total += sign * mean
         score += sign * inverse * (trials.outcome - mean) / np.average(inverse, weights=trials.weight)
     _, error = doubly_robust.clustered(score, trials.weight, trials.users)
-    return Finding("IPW", ALL, _interval(total, error))
+    return Finding("IPW", ALL, interval(total, error))
 
 
 def partially_linear(trials: Trials, nuisance: Nuisance) -> Finding:
@@ -91,7 +91,7 @@ def partially_linear(trials: Trials, nuisance: Nuisance) -> Finding:
     """
     outcome, treated = residuals(trials, nuisance)
     fitted = _least_squares(outcome, treated[:, None], trials)
-    return Finding("partially linear", OVERLAP, _interval(fitted.params[0], fitted.bse[0]))
+    return Finding("partially linear", OVERLAP, interval(fitted.params[0], fitted.bse[0]))
 
 
 def residuals(trials: Trials, nuisance: Nuisance) -> tuple[Floats, Floats]:
@@ -111,7 +111,7 @@ def regression(trials: Trials) -> Finding:
         columns, linear.design(trials.matrix, trials.weight), trials.weight, trials.treated
     ).T
     fitted = _least_squares(outcome, treated[:, None], trials)
-    return Finding("linear regression", ALL, _interval(fitted.params[0], fitted.bse[0]))
+    return Finding("linear regression", ALL, interval(fitted.params[0], fitted.bse[0]))
 
 
 def item_difference(trials: Trials, items: ArrayLike) -> Finding:
@@ -136,7 +136,7 @@ def item_difference(trials: Trials, items: ArrayLike) -> Finding:
     _, error = doubly_robust.clustered(score[usable], weight, users)
     left = float(np.average(~usable, weights=trials.weight))
     note = f"{left:.1%} of trials left out" if left else ""
-    return Finding("item mean difference", ALL, _interval(value, error), note)
+    return Finding("item mean difference", ALL, interval(value, error), note)
 
 
 def two_stage(trials: Trials, instrument: ArrayLike | None) -> Finding:
@@ -163,7 +163,7 @@ def two_stage(trials: Trials, instrument: ArrayLike | None) -> Finding:
     value = float(trials.weight @ (moved * outcome)) / strength
     score = moved * (outcome - value * treated) * (trials.weight.sum() / strength)
     _, error = doubly_robust.clustered(score, trials.weight, trials.users)
-    return Finding(method, MOVED, _interval(value, error), f"first-stage F {f:.1f}")
+    return Finding(method, MOVED, interval(value, error), f"first-stage F {f:.1f}")
 
 
 def disagreements(findings: Sequence[Finding]) -> list[tuple[str, str]]:
@@ -181,5 +181,6 @@ def _least_squares(outcome: Floats, columns: Floats, trials: Trials) -> Any:
     return sm.WLS(outcome, columns, weights=trials.weight).fit(cov_type="cluster", cov_kwds={"groups": users})
 
 
-def _interval(value: float, error: float) -> Estimate:
+def interval(value: float, error: float) -> Estimate:
+    """An estimate with a normal 90 % interval of its standard error."""
     return Estimate(float(value), float(value - Z90 * error), float(value + Z90 * error))

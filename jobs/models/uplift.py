@@ -133,17 +133,7 @@ def fit_causalml(trials: Trials, e: Floats, how: Effects, seed: int) -> Any:
         BaseXRegressor,
     )
 
-    base = WeightedRegressor(
-        n_estimators=how.trees,
-        max_depth=how.max_depth,
-        learning_rate=how.learning_rate,
-        min_child_weight=20.0,
-        reg_lambda=20.0,
-        tree_method="hist",
-        max_bin=128,
-        random_state=seed,
-        n_jobs=threads(),
-    )
+    base = base_learner(how, seed)
     given = {"X": weighted(trials), "treatment": trials.treated, "y": trials.outcome}
     if how.learner == "r":
         model = BaseRRegressor(learner=base, n_fold=2, random_state=seed)
@@ -154,6 +144,21 @@ def fit_causalml(trials: Trials, e: Floats, how: Effects, seed: int) -> Any:
     if how.learner == "x":
         return BaseXRegressor(learner=base).fit(**given, p=e)
     return (BaseTRegressor if how.learner == "t" else BaseSRegressor)(learner=base).fit(**given)
+
+
+def base_learner(how: Effects, seed: int) -> WeightedRegressor:
+    """What CausalML's learners are made of, as the site sets it."""
+    return WeightedRegressor(
+        n_estimators=how.trees,
+        max_depth=how.max_depth,
+        learning_rate=how.learning_rate,
+        min_child_weight=20.0,
+        reg_lambda=20.0,
+        tree_method="hist",
+        max_bin=128,
+        random_state=seed,
+        n_jobs=threads(),
+    )
 
 
 def weighted(trials: Trials) -> NDArray[np.float32]:
