@@ -5,7 +5,7 @@ import json
 import re
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -103,10 +103,16 @@ class CausalGraph(Settings):
         return self
 
 
+Compared = Literal["s", "t", "x", "r", "dr", "causal_forest", "item_difference", "pair_difference"]
+
+
 class Effects(Settings):
     """The effect engine."""
 
     learner: Literal["s", "t", "x", "r", "dr"] = "t"
+    compare: tuple[Compared, ...] = Field(
+        get_args(Compared), description="learners judged beside it every night; an empty list for none"
+    )
     folds: int = Field(4, ge=2, le=10)
     trees: int = Field(200, ge=1)
     max_depth: int = Field(3, ge=1, le=10)

@@ -1,0 +1,124 @@
+"""The site's learner beside others on the same trials and folds, judged by the same held-out doubly robust scores."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from jobs.models import engine, metrics, uplift
+from jobs.models.doubly_robust import Trials
+from jobs.models.engine import Predicted
+from jobs.models.folds import threads
+from jobs.models.sample import Sample
+from jobs.runtime.site import Effects
+
+Floats = NDArray[np.float64]
+TREES, FOREST_TREES = 60, 24  # enough to rank learners, few enough for every night
+STRENGTH = 1.0  # trials' worth of its item's rates in a pair's
+BETTER = {"dr_loss": -1, "autoc": 1}  # what a learner is chosen by, and which way is better
+LEVEL = 0.05  # chance that any of the others looks better while none is
+
+
+def compare(sample: Sample, predicted: Predicted, how: Effects, seed: int) -> dict[str, Any]:
+    """Figures of tonight's effects, then of the learners in ``how.compare``, and which of these are better.
+
+    ``sample`` and ``predicted`` are of the same trials, which should have overlap. Tonight's learner was fitted on all
+    trials; the others are fitted here, with ``TREES`` trees. A difference from tonight's has a 90 % interval from
+    drawing users anew, the same for both. Better: ``dr_loss`` or ``autoc`` beyond an interval of the difference that is
+    wide enough for all that are compared (Bonferroni).
+    """
+    names = [name for name in how.compare if name != how.learner]
+    lack = engine.short_arm(sample.trials, how.folds)
+    judged: dict[str, pd.DataFrame] = {how.learner: _figures(sample, predicted, predicted.effect, how, seed)}
+    for name in [] if lack else names:
+        judged[name] = _figures(sample, predicted, effects(name, sample, predicted, how, seed), how, seed)
+    first = judged[how.learner]
+    far = float(norm.ppf(1 - LEVEL / max(len(BETTER) * (len(judged) - 1), 1)))
+    rows = []
+    for name, drawn in judged.items():
+        gap = drawn - first
+        better = [at for at, sign in BETTER.items() if sign * gap[at].iloc[0] > far * gap[at].iloc[1:].std()]
+        found = [{key: one.document() for key, one in metrics.intervals(of).items()} for of in (drawn, gap)]
+        rows.append({"name": name, "figures": found[0], "difference": found[1], "better": better})
+    return {"learners": rows, "trials": len(sample.item), "trees": TREES, "left_out": lack}
+
+
+def _figures(sample: Sample, predicted: Predicted, effect: Floats, how: Effects, seed: int) -> pd.DataFrame:
+    return metrics.resampled(effect, predicted.score, sample.trials.weight, sample.trials.users, how.bootstrap, seed)
+
+
+def effects(name: str, sample: Sample, predicted: Predicted, how: Effects, seed: int) -> Floats:
+    """Effects of the learner ``name`` for trials whose users it did not see, shape (n,).
+
+    A CausalML learner corrects the posterior and is calibrated with it, as tonight's is; the differences stand alone.
+    """
+    if name == "item_difference":
+        shown, not_shown = item_rates(sample)
+        return shown - not_shown
+    if name == "pair_difference":
+        return pair_difference(sample)
+    trials = uplift.residuals(predicted.seen, predicted.posterior)
+    if name == "causal_forest":
+        learnt = causal_forest(trials, predicted.clipped, how.folds, seed)
+    else:
+        small = how.model_copy(update={"learner": name, "trees": min(how.trees, TREES)})
+        learner = uplift.fit(trials, predicted.clipped, small, seed)
+        learnt = learner.predict(trials.matrix, predicted.clipped, trials.fold, threads())
+    everything = np.ones(len(learnt), dtype=bool)
+    slopes, intercept, _ = engine.calibrate(predicted.posterior, learnt, predicted.score, sample.trials, everything)
+    return np.clip(intercept + slopes[0] * predicted.posterior.effect + slopes[1] * learnt, -1.0, 1.0)
+
+
+def causal_forest(trials: Trials, e: Floats, folds: int, seed: int) -> Floats:
+    """Out-of-fold effects of CausalML's causal forest with inverse-propensity weights, shape (n,).
+
+    Source: Athey and Imbens, PNAS 2016 (honest causal trees); Wager and Athey, JASA 2018 (forests of them).
+    """
+    from causalml.inference.tree import CausalRandomForestRegressor
+
+    inverse = trials.weight / np.where(trials.treated == 1, e, 1 - e)
+    out = np.zeros(len(e))
+    for k in range(folds):
+        rest = trials.fold != k
+        model = CausalRandomForestRegressor(
+            n_estimators=FOREST_TREES, max_depth=6, max_features=0.5, random_state=seed, n_jobs=threads()
+        )
+        model.fit(trials.matrix[rest], trials.treated[rest], trials.outcome[rest], inverse[rest])
+        model.set_params(n_jobs=1)  # threads would add the trees up in any order
+        out[~rest] = np.ravel(model.predict(trials.matrix[~rest]))
+    return out
+
+
+def item_rates(sample: Sample) -> tuple[Floats, Floats]:
+    """Outcome rates of each trial's item shown and not shown among users of other folds, each of shape (n,).
+
+    Where they have no trial of the item in an arm, the arm's rate over all items.
+    """
+    trials = sample.trials
+    code, names = pd.factorize(sample.item)
+    folds = int(trials.fold.max()) + 1
+    rates = []
+    for arm in (1, 0):
+        rows = trials.treated == arm
+        cell = trials.fold[rows] * len(names) + code[rows]
+        shape = (folds, len(names))
+        weight, outcomes = (
+            np.bincount(cell, given[rows], folds * len(names)).reshape(shape)
+            for given in (trials.weight, trials.weight * trials.outcome)
+        )
+        others, theirs = weight.sum(axis=0) - weight, outcomes.sum(axis=0) - outcomes
+        overall = theirs.sum(axis=1, keepdims=True) / np.maximum(others.sum(axis=1, keepdims=True), 1e-12)
+        rates.append(np.where(others > 0, theirs / np.maximum(others, 1e-12), overall)[trials.fold, code])
+    return rates[0], rates[1]
+
+
+def pair_difference(sample: Sample) -> Floats:
+    """Difference of the pair's own rates before the trial, each shrunken to its item's by ``STRENGTH`` trials; (n,).
+
+    Source: Sato et al., "Unbiased learning for the causal effect of recommendation", RecSys 2020.
+    """
+    shown, not_shown = item_rates(sample)
+    n1, y1, n0, y0 = sample.counts.T.astype(np.float64)
+    return (y1 + STRENGTH * shown) / (n1 + STRENGTH) - (y0 + STRENGTH * not_shown) / (n0 + STRENGTH)
