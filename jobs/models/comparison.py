@@ -15,7 +15,7 @@ from jobs.models.sample import Sample
 from jobs.runtime.site import Effects
 
 Floats = NDArray[np.float64]
-TREES, FOREST_TREES = 60, 24  # enough to rank learners, few enough for every night
+TREES, FOREST_TREES, DRAWS = 60, 20, 100  # enough to rank learners, few enough for every night
 STRENGTH = 1.0  # trials' worth of its item's rates in a pair's
 BETTER = {"dr_loss": -1, "autoc": 1}  # what a learner is chosen by, and which way is better
 LEVEL = 0.05  # chance that any of the others looks better while none is
@@ -29,7 +29,7 @@ def compare(sample: Sample, predicted: Predicted, how: Effects, seed: int) -> di
     drawing users anew, the same for both. Better: ``dr_loss`` or ``autoc`` beyond an interval of the difference that is
     wide enough for all that are compared (Bonferroni).
     """
-    names = [name for name in how.compare if name != how.learner]
+    names: list[str] = [name for name in how.compare if name != how.learner]
     lack = engine.short_arm(sample.trials, how.folds)
     judged: dict[str, pd.DataFrame] = {how.learner: _figures(sample, predicted, predicted.effect, how, seed)}
     for name in [] if lack else names:
@@ -46,7 +46,8 @@ def compare(sample: Sample, predicted: Predicted, how: Effects, seed: int) -> di
 
 
 def _figures(sample: Sample, predicted: Predicted, effect: Floats, how: Effects, seed: int) -> pd.DataFrame:
-    return metrics.resampled(effect, predicted.score, sample.trials.weight, sample.trials.users, how.bootstrap, seed)
+    draws = min(how.bootstrap, DRAWS)
+    return metrics.resampled(effect, predicted.score, sample.trials.weight, sample.trials.users, draws, seed)
 
 
 def effects(name: str, sample: Sample, predicted: Predicted, how: Effects, seed: int) -> Floats:
@@ -83,7 +84,13 @@ def causal_forest(trials: Trials, e: Floats, folds: int, seed: int) -> Floats:
     for k in range(folds):
         rest = trials.fold != k
         model = CausalRandomForestRegressor(
-            n_estimators=FOREST_TREES, max_depth=6, max_features=0.5, random_state=seed, n_jobs=threads()
+            n_estimators=FOREST_TREES,
+            max_depth=6,
+            max_features=0.3,
+            max_samples=0.3,
+            groups_cnt=False,  # counts of arms in every node, which nobody reads
+            random_state=seed,
+            n_jobs=threads(),
         )
         model.fit(trials.matrix[rest], trials.treated[rest], trials.outcome[rest], inverse[rest])
         model.set_params(n_jobs=1)  # threads would add the trees up in any order

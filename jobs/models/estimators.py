@@ -110,6 +110,8 @@ def regression(trials: Trials) -> Finding:
     outcome, treated = linear.partial_out(
         columns, linear.design(trials.matrix, trials.weight), trials.weight, trials.treated
     ).T
+    if np.average(treated**2, weights=trials.weight) < 1e-6:
+        return Finding("linear regression", ALL, None, "features that have one value in an arm explain the showing")
     fitted = _least_squares(outcome, treated[:, None], trials)
     return Finding("linear regression", ALL, interval(fitted.params[0], fitted.bse[0]))
 

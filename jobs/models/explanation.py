@@ -74,6 +74,23 @@ class Surrogate:
         """The tree as indented rules."""
         return str(export_text(self.tree, feature_names=list(self.features), decimals=4))
 
+    def nodes(self) -> list[dict[str, Any]]:
+        """The tree's nodes, the root first: mean effect, share of the trials' weight, and at a branch its question.
+
+        A branch has ``feature``, ``threshold`` and the places of the nodes for yes (``left``: at most the threshold)
+        and no (``right``).
+        """
+        made = self.tree.tree_
+        share = made.weighted_n_node_samples / made.weighted_n_node_samples[0]
+        out: list[dict[str, Any]] = []
+        for node, left in enumerate(made.children_left.tolist()):
+            said = {"effect": float(made.value[node, 0, 0]), "share": float(share[node])}
+            if left >= 0:
+                asked = {"feature": self.features[made.feature[node]], "threshold": float(made.threshold[node])}
+                said |= asked | {"left": left, "right": int(made.children_right[node])}
+            out.append(said)
+        return out
+
 
 def surrogate(
     effect: Floats,

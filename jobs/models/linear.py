@@ -30,9 +30,10 @@ def partial_out(
 ) -> Floats:
     """``columns`` (n, k) less their weighted least squares fit on a constant and the covariates (n, c); shape (n, k).
 
-    With ``interact`` (n,) the fit is on its products with the covariates, too. Frisch and Waugh, Econometrica 1933: a
-    regression of what is left gives the coefficients and residuals of the regression on everything. By blocks of rows,
-    so no second matrix as large as the trials is held.
+    With ``interact`` (n,) the fit is on its products with the covariates, too. A direction in which they hardly vary,
+    such as a value that only one arm has, is left out: the solution of least norm. Frisch and Waugh, Econometrica 1933:
+    a regression of what is left gives the coefficients and residuals of the regression on everything. By blocks of
+    rows, so no second matrix as large as the trials is held.
     """
 
     def block(rows: slice) -> Floats:
@@ -47,7 +48,7 @@ def partial_out(
         heavy = given * weight[rows, None]
         gram += heavy.T @ given
         cross += heavy.T @ columns[rows]
-    solved = np.linalg.lstsq(gram, cross, rcond=1e-12)[0]
+    solved = np.linalg.lstsq(gram, cross, rcond=1e-8)[0]
     left = columns.astype(np.float64)
     for rows in _blocks(len(columns)):
         left[rows] -= block(rows) @ solved

@@ -33,9 +33,14 @@ def attempts(trials: Trials, how: Effects, seed: int) -> dict[str, dict[str, Any
 
 def subsample(trials: Trials, rows: int, salt: str) -> Trials:
     """Whole users, by hash, that together have about ``rows`` trials."""
-    if len(trials.outcome) <= rows:
-        return trials
-    return trials.take(uniform_ids(trials.users, salt) < rows / len(trials.outcome))
+    return trials.take(whole_users(trials.users, rows, salt))
+
+
+def whole_users(users: NDArray[Any], rows: int, salt: str) -> NDArray[np.bool_]:
+    """The trials, as a mask, of users drawn by hash that together have about ``rows`` of them; ``users`` (n,)."""
+    if len(users) <= rows:
+        return np.ones(len(users), dtype=bool)
+    return uniform_ids(users, salt) < rows / len(users)
 
 
 def placebo(trials: Trials, how: Effects, seed: int) -> AverageEffect:

@@ -1,12 +1,12 @@
 """The report's diagrams: causal graph, surrogate tree and heat map as inline SVG, in the style of the plots."""
 
 import textwrap
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import networkx as nx
 import numpy as np
 import pandas as pd
-from sklearn.tree import DecisionTreeRegressor
 
 from jobs.runtime.plots import BLUE, FOREGROUND, GREY, ORANGE, canvas
 
@@ -65,43 +65,45 @@ def _rgb(colour: str) -> tuple[float, ...]:
     return tuple(int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5))
 
 
-def surrogate_tree(tree: DecisionTreeRegressor, features: tuple[str, ...]) -> str:
-    """The surrogate tree: a question at each branch, yes to the left; at a leaf the mean effect and its share."""
-    nodes = tree.tree_
+def surrogate_tree(nodes: Sequence[Mapping[str, Any]]) -> str:
+    """The surrogate tree of ``Surrogate.nodes``: a question at each branch, yes to the left; at a leaf its effect.
+
+    In points of probability, with the leaf's share of the trials.
+    """
     places: dict[int, Place] = {}
     _place_below(nodes, 0, 0, places)
-    wide = max(x for x, _ in places.values())
+    wide, deep = max(x for x, _ in places.values()), -min(y for _, y in places.values())
     out: list[str] = []
-    with canvas("surrogate-tree", 0.8 * (tree.get_depth() + 1), out) as axes:
-        axes.set(xlim=(-0.5, wide + 0.5), ylim=(-tree.get_depth() - 0.4, 0.4))
+    with canvas("surrogate-tree", 0.8 * (deep + 1), out) as axes:
+        axes.set(xlim=(-0.5, wide + 0.5), ylim=(-deep - 0.4, 0.4))
         axes.axis("off")
         boxes = {}
-        for node, (x, y) in places.items():
-            if nodes.children_left[node] < 0:
-                share = nodes.weighted_n_node_samples[node] / nodes.weighted_n_node_samples[0]
-                words, edge = f"{100 * nodes.value[node, 0, 0]:+.2f}\n{share:.0%}", BLUE
+        for place, (x, y) in places.items():
+            node = nodes[place]
+            if "left" in node:
+                name = textwrap.fill(node["feature"].replace("_", " "), 14)
+                words, edge = f"{name}\n≤ {node['threshold']:.3g}?", GREY
             else:
-                name = textwrap.fill(features[nodes.feature[node]].replace("_", " "), 14)
-                words, edge = f"{name}\n≤ {nodes.threshold[node]:.3g}?", GREY
+                words, edge = f"{100 * node['effect']:+.2f}\n{node['share']:.0%}", BLUE
             look = {"boxstyle": "round,pad=0.3", "edgecolor": edge, "facecolor": "none"}
-            boxes[node] = axes.text(x, y, words, ha="center", va="center", fontsize=8, bbox=look).get_bbox_patch()
+            boxes[place] = axes.text(x, y, words, ha="center", va="center", fontsize=8, bbox=look).get_bbox_patch()
         axes.figure.canvas.draw()
-        for node in places:
-            for child in (nodes.children_left[node], nodes.children_right[node]):
-                if child >= 0:
-                    _arrow(axes, (places[node], boxes[node]), (places[child], boxes[child]))
+        for place in places:
+            for child in _children(nodes[place]):
+                _arrow(axes, (places[place], boxes[place]), (places[child], boxes[child]))
     return out[0]
 
 
-def _place_below(nodes: Any, node: int, depth: int, places: dict[int, Place]) -> float:
+def _children(node: Mapping[str, Any]) -> list[int]:
+    return [node["left"], node["right"]] if "left" in node else []
+
+
+def _place_below(nodes: Sequence[Mapping[str, Any]], at: int, depth: int, places: dict[int, Place]) -> float:
     """Place a node above the middle of its children, leaves side by side from 0; returns its x."""
-    left = int(nodes.children_left[node])
-    if left < 0:
-        x = float(sum(nodes.children_left[placed] < 0 for placed in places))
-    else:
-        sides = [_place_below(nodes, child, depth + 1, places) for child in (left, int(nodes.children_right[node]))]
-        x = sum(sides) / 2
-    places[node] = (x, -float(depth))
+    below = [_place_below(nodes, child, depth + 1, places) for child in _children(nodes[at])]
+    leaves = sum("left" not in nodes[placed] for placed in places)
+    x = sum(below) / 2 if below else float(leaves)
+    places[at] = (x, -float(depth))
     return x
 
 

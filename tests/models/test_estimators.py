@@ -182,3 +182,24 @@ def test_item_without_both_arms_is_left_out_and_said():
     assert found.estimate is not None and found.note.endswith("of trials left out")
     alone = estimators.item_difference(made.trials, np.where(made.trials.treated == 1, "a", "b"))
     assert alone.estimate is None and alone.note == "no item has two trials in each arm"
+
+
+def test_features_that_differ_by_nothing_in_one_arm_do_not_explain_the_treatment_away():
+    made = world(2, users=300, scale=10.0)
+    t, rng = made.trials, np.random.default_rng(0)
+    one = rng.normal(size=len(t.treated))
+    other = one + 1e-4
+    other[t.treated == 0] = rng.permutation(one[t.treated == 0])
+    wider = replace(t, matrix=np.column_stack([t.matrix, one, other]).astype(np.float32))
+    found, plain = estimators.regression(wider).estimate, estimators.regression(t).estimate
+    assert found is not None and plain is not None
+    assert found.high - found.low < 2 * (plain.high - plain.low)
+    assert found.low < made.truth[ALL] < found.high
+
+
+def test_regression_has_no_estimate_where_a_feature_has_one_value_in_an_arm():
+    made = world(2, users=300, scale=10.0)
+    t = made.trials
+    same = np.where(t.treated == 1, 1.0, np.random.default_rng(0).random(len(t.treated)) < 0.5)
+    found = estimators.regression(replace(t, matrix=np.column_stack([t.matrix, same]).astype(np.float32)))
+    assert found.estimate is None and "one value" in found.note

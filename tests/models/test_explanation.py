@@ -42,6 +42,18 @@ def test_surrogate_finds_the_split_and_is_faithful_on_users_it_did_not_see():
     assert abs(threshold) < 0.01
 
 
+def test_nodes_are_the_tree_and_their_shares_add_up():
+    planted = plant(0.3)
+    t = planted.trials
+    found = explanation.surrogate(planted.effect, t.matrix, t.weight, t.users, NAMES, depth=2)
+    nodes = found.nodes()
+    root, leaves = nodes[0], [node for node in nodes if "left" not in node]
+    assert root["feature"] == "moderator" and abs(root["threshold"]) < 0.01 and root["share"] == 1.0
+    assert sum(leaf["share"] for leaf in leaves) == pytest.approx(1.0)
+    assert nodes[root["left"]]["effect"] == pytest.approx(0.0, abs=0.01)
+    assert nodes[root["right"]]["effect"] == pytest.approx(0.3, abs=0.01)
+
+
 def test_fidelity_of_an_effect_without_structure_is_nothing():
     planted = plant(0.3)
     t = planted.trials
@@ -87,12 +99,13 @@ def test_heat_map_leaves_out_cells_of_few_users():
 def test_drawings_are_well_formed_and_the_same_again():
     planted = plant(0.3, rows=4_000)
     t = planted.trials
-    found = explanation.surrogate(planted.effect, t.matrix, t.weight, t.users, NAMES)
+    found = explanation.surrogate(planted.effect + 0.1 * t.matrix[:, 0], t.matrix, t.weight, t.users, NAMES)
     table = explanation.heat_map(*cells())
-    for draw in (lambda: diagrams.surrogate_tree(found.tree, found.features), lambda: diagrams.heat_map(table)):
+    nodes = found.nodes()
+    for draw in (lambda: diagrams.surrogate_tree(nodes), lambda: diagrams.heat_map(table)):
         svg = draw()
         assert ElementTree.fromstring(svg).tag.endswith("svg")
         assert svg == draw() and "currentColor" in svg
-    leaves = re.findall(r"[+-]\d+\.\d\d\b", diagrams.surrogate_tree(found.tree, found.features))
-    assert len(leaves) == found.tree.get_n_leaves()
+    leaves = re.findall(r"(?<!≤ )[+-]\d+\.\d\d\b", diagrams.surrogate_tree(nodes))
+    assert len(leaves) == found.tree.get_n_leaves() > 2
     assert "milk &amp; &lt;tea&gt;" in diagrams.heat_map(table)
