@@ -1,4 +1,9 @@
-"""The gate: whether tonight's effects may rank lists. Failing it is a result, not an error: relevance is published."""
+"""The gate: whether tonight's effects may rank lists. Failing it is a result, not an error: relevance is published.
+
+A failed refutation, a Qini that may be zero or too few identified trials fall it; pairs without overlap are flagged
+one by one. The diagnosis only warns: methods may disagree about whom they average over, the negative control also
+answers to a policy that reacts within a period, and how much hidden confounding there is no data can tell.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -57,17 +62,19 @@ def checks(record: Mapping[str, Any], how: Effects) -> list[dict[str, Any]]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write and print the gate's decision."""
+    """Write and print the gate's decision, and the diagnosis's warnings beside it."""
     args = JobArgs.parse(argv)
     lake = Lake(args)
-    record = lake.read_json("uplift")
+    record, warnings = lake.read_json("uplift"), lake.read_json("diagnosis")["warnings"]
     made = checks(record, args.site.effects)
     passed = all(check["passed"] for check in made)
     for check in made:
         print(f"{'pass' if check['passed'] else 'FAIL'}  {check['name']} = {check['value']:.5g}: {check['meaning']}")
+    for warning in warnings:
+        print(f"warn  {warning}")
     if not passed:
         print("EFFECTS GATE FAILED: tonight everyone gets the relevance list; effects are shown as not identified")
-    lake.write_json("effects_gate", {"passed": passed, "checks": made})
+    lake.write_json("effects_gate", {"passed": passed, "checks": made, "warnings": warnings})
     return 0
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import mlflow
 import pyarrow as pa
 
-from jobs.models.metrics import Estimate
+from jobs.models.metrics import Estimate, of_document
 from jobs.runtime import registry, tracking
 from jobs.runtime.args import JobArgs, run
 from jobs.tables import versions
@@ -21,11 +21,7 @@ HEADLINE = ("ranker_ndcg_10", "qini", "average_effect", "list_effect", "list_eff
 
 def headline(metrics: pa.Table) -> dict[str, Estimate | float]:
     """The figures of RUN_METRICS by which nights are compared; an Estimate where there is an interval."""
-    return {
-        row["metric"]: row["value"] if row["low"] is None else Estimate(row["value"], row["low"], row["high"])
-        for row in metrics.to_pylist()
-        if row["metric"] in HEADLINE
-    }
+    return {row["metric"]: of_document(row) for row in metrics.to_pylist() if row["metric"] in HEADLINE}
 
 
 def publish(args: JobArgs, lake: Lake, lists: pa.Table, metrics: pa.Table, verdict: str) -> dict[str, Any]:

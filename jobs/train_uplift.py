@@ -8,7 +8,18 @@ import mlflow
 import pandas as pd
 import pyarrow as pa
 
-from jobs.models import causal_graph, effect_figures, engine, item_effects, metrics, prior, refutation, sample, uplift
+from jobs.models import (
+    causal_graph,
+    diagnosis,
+    effect_figures,
+    engine,
+    item_effects,
+    metrics,
+    prior,
+    refutation,
+    sample,
+    uplift,
+)
 from jobs.models.engine import Fitted
 from jobs.models.metrics import Estimate
 from jobs.models.prior import Prior
@@ -110,7 +121,7 @@ def log(record: Mapping[str, Any], how: Any) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Fit the effect engine, write its tables and model, and the record with its figures and refutations."""
+    """Fit the effect engine, write its tables, model and record with figures and refutations, and the diagnosis."""
     args = JobArgs.parse(argv)
     lake, how, seed = Lake(args), args.site.effects, args.site.seed
     adjusted = causal_graph.adjusted_columns(args.site)
@@ -133,9 +144,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         ),
         "balance": balance.to_dict("list"),
     } | effect_figures.curves(trials, fitted.predicted)
+    found = diagnosis.diagnose(trials, fitted, adjusted, how, seed)
+    lake.write_json("diagnosis", found)
     with tracking.nested_run(args, "uplift", INPUTS) as run_id:
         log(record, how)
         tracking.log_estimates(figures)
+        mlflow.log_dict(found, "diagnosis.json")
+        tracking.log_estimates({name: metrics.of_document(figure) for name, figure in found["metrics"].items()})
         registered = registry.register(
             args, "uplift", model_files(args, adjusted, fitted), run_id, card(args, frame, adjusted, figures)
         )

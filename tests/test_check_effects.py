@@ -65,6 +65,14 @@ def test_the_decision_is_written_and_a_failed_gate_is_no_error(
 ) -> None:
     lake = Lake(job)
     lake.write_json("uplift", record)
+    lake.write_json("diagnosis", {"warnings": ["AIPW and IPW disagree"]})
     assert check_effects.main(["--site", job.site.site, "--date", job.date.isoformat()]) == 0
-    assert lake.read_json("effects_gate")["passed"] is passed
-    assert ("EFFECTS GATE FAILED" in capsys.readouterr().out) is not passed
+    decision, said = lake.read_json("effects_gate"), capsys.readouterr().out
+    assert decision["passed"] is passed
+    assert ("EFFECTS GATE FAILED" in said) is not passed
+    assert decision["warnings"] == ["AIPW and IPW disagree"] and "warn  AIPW and IPW disagree" in said
+
+
+@pytest.mark.parametrize("share", [1.0, 0.6, 0.2])
+def test_pairs_without_overlap_are_no_failed_gate_as_long_as_enough_is_identified(share: float) -> None:
+    assert failing(broken(("metrics", "identified_share", "value"), share)) == set()

@@ -1,6 +1,8 @@
 """How good a list is and how well an effect ranks trials, each with an interval from a bootstrap over users."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,6 +28,13 @@ class Estimate:
 def as_document(figure: Estimate | float) -> dict[str, float | None]:
     """A figure with or without an interval for JSON."""
     return dict(figure.document()) if isinstance(figure, Estimate) else {"value": figure, "low": None, "high": None}
+
+
+def of_document(document: Mapping[str, Any]) -> Estimate | float:
+    """The figure of ``as_document``."""
+    if document["low"] is None:
+        return float(document["value"])
+    return Estimate(*(float(document[name]) for name in ("value", "low", "high")))
 
 
 def bootstrap_mean(values: ArrayLike, draws: int = 200, seed: int = 0) -> Estimate:

@@ -89,3 +89,20 @@ def test_a_promise_is_nan_where_nothing_is_found():
     one = np.ones(100)
     assert np.isnan(metrics.promised(one, -one, one))
     assert np.isnan(metrics.promised(one[:1], one[:1], one[:1]))  # no trial fits the share
+
+
+def test_a_figure_comes_back_from_its_document():
+    for figure in (metrics.Estimate(0.2, 0.1, 0.4), 0.3):
+        assert metrics.of_document(metrics.as_document(figure)) == figure
+
+
+def test_two_effects_are_resampled_with_the_same_users():
+    rng = np.random.default_rng(0)
+    score, users = rng.normal(size=3_000), np.repeat(np.arange(300), 10).astype(str)
+    first, again, other = (
+        metrics.resampled(effect, score, np.ones(3_000), users, 30, 1)
+        for effect in (score, score, score + rng.normal(size=3_000))
+    )
+    assert first.equals(again) and len(first) == 31
+    gap = metrics.intervals(other - first)["dr_loss"]
+    assert first["dr_loss"].eq(0.0).all() and gap.low <= 1.0 <= gap.high and gap.low > 0.8
