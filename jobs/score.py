@@ -45,7 +45,7 @@ def load_scorer(args: JobArgs, lake: Lake) -> Scorer:
         Effects(
             Prior.of(recipe["items"], second["prior.npy"]),
             Learner(recipe["recipe"], boosters),
-            (recipe["slopes"][0], recipe["slopes"][1]),
+            tuple(recipe["slopes"]),
             recipe["intercept"],
             recipe["error"],
             frozenset(recipe["both_arms"]),

@@ -136,10 +136,10 @@ def importance(sample: Sample, predicted: Predicted, fitted: Fitted, adjusted: S
     """
     rows = refutation.whole_users(sample.trials.users, SHAP_TRIALS, "shap")
     said, weight = predicted.take(rows), sample.trials.weight[rows]
-    own, added = fitted.effects.slopes
+    own, near, added = fitted.effects.slopes
     shap = explanation.contributions(fitted.effects.learner, said.seen.matrix, said.clipped, said.seen.fold)
-    moved = said.posterior.effect - np.average(said.posterior.effect, weights=weight)
-    parts = np.column_stack([own * moved, added * shap])
+    counted = own * said.posterior.effect + near * said.posterior.near_difference
+    parts = np.column_stack([counted - np.average(counted, weights=weight), added * shap])
     table = explanation.importance(parts, weight, (POSTERIOR, *uplift.names(adjusted)))
     return {"trials": int(rows.sum())} | table.to_dict("list")
 

@@ -31,8 +31,7 @@ def figures(sample: Sample, fitted: Fitted, draws: int, seed: int) -> dict[str, 
         "ess_treated": propensity.effective_sample_size((weight / clipped)[treated]),
         "ess_control": propensity.effective_sample_size((weight / (1 - clipped))[~treated]),
         "average_effect": predicted.average().interval(),
-        "prior_slope": fitted.effects.slopes[0],
-        "learner_slope": fitted.effects.slopes[1],
+        **dict(zip(("prior_slope", "near_slope", "learner_slope"), fitted.effects.slopes, strict=True)),
     }
     found |= metrics.targeting(effect, score, weight, users, draws, seed)
     promised = metrics.promised(effect, score, weight)

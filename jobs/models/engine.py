@@ -16,7 +16,7 @@ from jobs.models.prior import Posterior, Prior
 from jobs.models.propensity import Propensity
 from jobs.models.rows import Rows
 from jobs.models.sample import Sample
-from jobs.models.scoring import Effects
+from jobs.models.scoring import Effects, parts
 from jobs.runtime.site import Effects as Settings
 
 Floats = NDArray[np.float64]
@@ -90,14 +90,16 @@ def fit(
     mu0, mu1 = doubly_robust.outcome_models(seen, how, seed)
     score = doubly_robust.scores(trials.treated, trials.outcome, clipped, mu0, mu1)
     slopes, intercept, error = calibrate(posterior, learnt, score, trials, inside)
-    effects = Effects(priors, learner, (float(slopes[0]), float(slopes[1])), intercept, error, frozenset(both_arms))
+    effects = Effects(priors, learner, slopes, intercept, error, frozenset(both_arms))
     effect = effects.combine(posterior, learnt)
     return Fitted(model, effects, Predicted(seen, posterior, e, mu0, mu1, score, learnt, effect, how.overlap_eps))
 
 
 def calibrate(
     posterior: Posterior, learnt: Floats, score: Floats, trials: Trials, rows: NDArray[Any]
-) -> tuple[Floats, float, float]:
-    """How much of posterior and learner the scores of ``rows`` bear out: slopes, intercept, error of the mean."""
-    parts = np.column_stack([posterior.effect, learnt])[rows]
-    return pooling.calibrate(parts, score[rows], trials.weight[rows], trials.users[rows])
+) -> tuple[tuple[float, float, float], float, float]:
+    """How much of the parts of an effect the scores of ``rows`` bear out: slopes, intercept, error of the mean."""
+    rate = np.where(trials.treated == 1, posterior.shown, posterior.not_shown)[rows]
+    given = parts(posterior, learnt)[rows], score[rows], trials.weight[rows], trials.users[rows]
+    (own, near, added), intercept, error = pooling.calibrate(*given, precision=1.0 / uplift.variance(rate))
+    return (float(own), float(near), float(added)), intercept, error

@@ -17,19 +17,24 @@ SMOOTHING = 4.0  # trials' worth of the overall rate in the rates a variance is 
 SLOPES = (0.0, 1.5)
 
 
-def calibrate(parts: Floats, score: Floats, weight: Floats, users: ArrayLike) -> tuple[Floats, float, float]:
+def calibrate(
+    parts: Floats, score: Floats, weight: Floats, users: ArrayLike, precision: Floats | float = 1.0
+) -> tuple[Floats, float, float]:
     """Weights of the parts an effect is made of, intercept, and standard error of the calibrated mean.
 
-    Scores are regressed on ``parts`` of shape (n, k) by weighted least squares, every slope within ``SLOPES``: what
-    promises too much is shrunken. Without scores the parts stand as they are.
+    Scores are regressed on ``parts`` of shape (n, k) by least squares weighted by ``weight`` and ``precision``, every
+    slope within ``SLOPES``: what promises too much is shrunken. The intercept makes the mean right under ``weight``
+    alone. Without scores the parts stand as they are.
     """
     if not len(score):
         return np.ones(parts.shape[1]), 0.0, float(np.sqrt(FLOOR))
-    mean, target = np.average(parts, axis=0, weights=weight), np.average(score, weights=weight)
-    centred, root = parts - mean, np.sqrt(weight)
-    slopes = lsq_linear((centred * root[:, None]), (score - target) * root, bounds=SLOPES).x
-    _, error = clustered(score - centred @ slopes, weight, users)
-    return slopes, float(target - slopes @ mean), error
+    inverse = weight * precision
+    centred = parts - np.average(parts, axis=0, weights=inverse)
+    root, target = np.sqrt(inverse), score - np.average(score, weights=inverse)
+    slopes = lsq_linear(centred * root[:, None], target * root, bounds=SLOPES).x
+    left = score - parts @ slopes
+    intercept, error = clustered(left, weight, users)
+    return slopes, float(intercept), error
 
 
 def moment_variance(estimate: Floats, error: Floats, floor: float = FLOOR) -> float:

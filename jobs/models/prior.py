@@ -33,11 +33,14 @@ CHUNK = 2_000  # rows at once: their grids stay in the processor's cache
 BASE = 64  # counts are below it: there are at most 52 periods
 STRENGTH = 100.0  # pseudo-users' worth of its category's prior in an item's
 CATEGORY_STRENGTH = 8_000.0  # pseudo-users' worth of the prior of all in a category's: it speaks for several items
+NEAR = 1.0  # trials' worth of its item's rates in a pair's near rates
 BOTH = 2  # trials in each arm from which a pair speaks about both rates
 EM_STEPS, EM_TOLERANCE = 80, 1e-5
 COUNTS = ("treated", "treated_outcomes", "control", "control_outcomes")
 COLUMNS = (
-    "rate_shown", "rate_not_shown", "prior_effect", "prior_sd", "item_rate_shown", "item_rate_not_shown", *COUNTS,
+    "rate_shown", "rate_not_shown", "prior_effect", "prior_sd", "item_rate_shown", "item_rate_not_shown",
+    "near_rate_shown", "near_rate_not_shown", "near_difference", "own_rate_shown", "own_rate_not_shown", "shown_share",
+    *COUNTS,
 )  # fmt: skip  # what a learner sees of a pair's posterior, in the order of ``Posterior.matrix``
 
 
@@ -53,7 +56,10 @@ class Cells:
 
 @dataclass(frozen=True)
 class Posterior(Rows):
-    """A pair's rates and effect given its own counts, each of shape (n,); ``low`` and ``high`` hold 90 %."""
+    """A pair's rates and effect given its own counts, each of shape (n,); ``low`` and ``high`` hold 90 %.
+
+    ``near_shown`` and ``near_not_shown`` are its own rates, each shrunken to its item's by ``NEAR`` trials.
+    """
 
     shown: Floats
     not_shown: Floats
@@ -63,11 +69,23 @@ class Posterior(Rows):
     high: Floats
     item_shown: Floats
     item_not_shown: Floats
+    near_shown: Floats
+    near_not_shown: Floats
+
+    @property
+    def near_difference(self) -> Floats:
+        """Difference of the pair's own rates, each shrunken to its item's (Sato et al., RecSys 2020)."""
+        return self.near_shown - self.near_not_shown
 
     def matrix(self, counts: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The learner's columns ``COLUMNS``, shape (n, 10); ``counts`` has shape (n, 4)."""
-        own = (self.shown, self.not_shown, self.effect, self.sd, self.item_shown, self.item_not_shown)
-        return np.column_stack([*own, counts]).astype(np.float32)
+        """The learner's columns ``COLUMNS``, shape (n, 16); ``counts`` has shape (n, 4). A rate of no trial is NaN."""
+        posterior = (self.shown, self.not_shown, self.effect, self.sd, self.item_shown, self.item_not_shown)
+        near = (self.near_shown, self.near_not_shown, self.near_difference)
+        n1, y1, n0, y0 = counts.T
+        own = [
+            np.divide(y, n, out=np.full(len(n), np.nan), where=n > 0) for y, n in ((y1, n1), (y0, n0), (n1, n1 + n0))
+        ]
+        return np.column_stack([*posterior, *near, *own, counts]).astype(np.float32)
 
 
 def pack(counts: ArrayLike) -> Codes:
@@ -209,7 +227,7 @@ class Prior:
         rows = self.weights.shape[1]
         group = (np.asarray(fold, dtype=np.int64) * rows + code) * BASE**4 + pack(counts)
         distinct, place = np.unique(group, return_inverse=True)
-        out = np.empty((len(distinct), 8))
+        out = np.empty((len(distinct), 10))
         flat = self.weights.reshape(-1, self.weights.shape[2])
         for start in range(0, len(distinct), CHUNK):
             part = distinct[start : start + CHUNK]
@@ -218,7 +236,7 @@ class Prior:
 
 
 def _moments(prior: Floats, key: Codes) -> Floats:
-    """Shown, not shown, effect, its standard deviation and 90 % quantiles, and the prior's two rates: shape (n, 8)."""
+    """The fields of a Posterior, shape (n, 10)."""
     size = len(RATES)
     grid = prior.reshape(-1, size, size)
     shown, not_shown = _by_arm(key)
@@ -235,7 +253,10 @@ def _moments(prior: Floats, key: Codes) -> Floats:
     variance = np.maximum((flat * EFFECT**2).sum(axis=1) - effect**2, 0.0)
     reached = np.cumsum(flat.take(BY_EFFECT, axis=1), axis=1)
     ends = [EFFECT[BY_EFFECT][np.minimum((reached < share).sum(axis=1), size**2 - 1)] for share in (0.05, 0.95)]
-    return np.column_stack([*own, effect, np.sqrt(variance), *ends, *rates(grid)])
+    n1, y1, n0, y0 = unpack(key).T
+    item_shown, item_not_shown = rates(grid)
+    near = (y1 + NEAR * item_shown) / (n1 + NEAR), (y0 + NEAR * item_not_shown) / (n0 + NEAR)
+    return np.column_stack([*own, effect, np.sqrt(variance), *ends, item_shown, item_not_shown, *near])
 
 
 def fit(cells: Cells, item_ids: Sequence[str], categories: Sequence[str], folds: int) -> Prior:

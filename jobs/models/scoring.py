@@ -20,24 +20,28 @@ from jobs.tables.contracts import SCORES
 Floats = NDArray[np.float64]
 
 
+def parts(posterior: Posterior, learnt: Floats) -> Floats:
+    """What an effect is put together of, shape (n, 3): posterior, difference of near rates, what the learner adds."""
+    return np.column_stack([posterior.effect, posterior.near_difference, learnt])
+
+
 @dataclass(frozen=True)
 class Effects:
-    """From a pair's features and counts to its effect: prior, learner of what the prior misses, and its calibration.
+    """From a pair's features and counts to its effect: prior, learner of what the prior misses, and their calibration.
 
     ``both_arms`` holds the items that were seen shown and not shown.
     """
 
     prior: Prior
     learner: Learner
-    slopes: tuple[float, float]  # how much of the posterior's effect and of the learner's addition is kept
+    slopes: tuple[float, float, float]  # how much of each of the ``parts`` is kept
     intercept: float
     error: float  # standard error of the calibrated mean
     both_arms: frozenset[str]
 
     def combine(self, posterior: Posterior, learnt: Floats) -> Floats:
-        """Effects, shape (n,): the posterior's and what the learner adds, each as far as the calibration trusts it."""
-        own, added = self.slopes
-        return np.clip(self.intercept + own * posterior.effect + added * learnt, -1.0, 1.0)
+        """Effects, shape (n,): each part as far as the calibration trusts it."""
+        return np.clip(self.intercept + parts(posterior, learnt) @ np.array(self.slopes), -1.0, 1.0)
 
     def interval(self, posterior: Posterior, effect: Floats) -> tuple[Floats, Floats]:
         """90 % interval: the posterior's, moved with the effect and widened by the calibration's error."""

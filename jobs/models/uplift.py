@@ -54,13 +54,18 @@ def columns(
     return np.hstack([features[:, kept], posterior.matrix(counts.astype(np.float32))])
 
 
+def variance(rate: Floats) -> Floats:
+    """Of an outcome with this rate, with a floor: one over it weighs a trial."""
+    return rate * (1.0 - rate) + VARIANCE_FLOOR
+
+
 def residuals(trials: Trials, posterior: Posterior) -> Trials:
     """Trials whose outcome is what the posterior rate of their own arm leaves, weighted by one over its variance.
 
     The effect on the residual is what the posterior effect misses (Robinson, Econometrica 1988, is the same idea).
     """
     rate = np.where(trials.treated == 1, posterior.shown, posterior.not_shown)
-    weight = trials.weight / (rate * (1.0 - rate) + VARIANCE_FLOOR)
+    weight = trials.weight / variance(rate)
     return replace(trials, outcome=trials.outcome - rate, weight=weight / weight.mean())
 
 

@@ -18,6 +18,7 @@ WORDS = {
     "ess_treated": "effective sample size, shown",
     "ess_control": "effective sample size, not shown",
     "prior_slope": "calibration: how much of the prior's effect is kept",
+    "near_slope": "calibration: how much of the difference of the pair's own rates is kept",
     "learner_slope": "calibration: how much of what the learner adds to the prior is kept",
     "promised_by_best_tenth": "predicted over found effect of the best tenth of trials: 1 keeps the promise",
     "balance_before": "largest standardised difference between the arms before weighting",

@@ -114,9 +114,9 @@ class Effects(Settings):
         get_args(Compared), description="learners judged beside it every night; an empty list for none"
     )
     folds: int = Field(4, ge=2, le=10)
-    trees: int = Field(200, ge=1)
+    trees: int = Field(60, ge=1)
     max_depth: int = Field(3, ge=1, le=10)
-    learning_rate: float = Field(0.1, gt=0, le=1)
+    learning_rate: float = Field(0.3, gt=0, le=1)
     max_trials: int = Field(1_000_000, ge=1_000, description="trials the learner sees, sampled with known weights")
     overlap_eps: float = Field(0.02, gt=0, lt=0.5, description="a propensity outside [eps, 1-eps] is no overlap")
     min_identified_share: Share = 0.2

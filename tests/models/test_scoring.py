@@ -18,7 +18,7 @@ from jobs.tables.contracts import FEATURES, SCORES, USER_FEATURES
 EPS = 0.1
 WEIGHTS = np.random.default_rng(1).dirichlet(np.ones(len(prior.EFFECT)), (2, 3)).astype(np.float32)
 PRIOR = Prior(("i0", "i1"), WEIGHTS)
-SLOPES, INTERCEPT, ERROR = (0.8, 0.5), 0.01, 0.004
+SLOPES, INTERCEPT, ERROR = (0.8, 0.1, 0.5), 0.01, 0.004
 SQUEEZE = Calibration((0.0, 1.0), (0.02, 0.98))
 
 
@@ -70,11 +70,14 @@ def by_hand(one: scoring.Scorer, row: pd.Series) -> dict[str, float | bool]:
     after = before * rate1**y1 * (1 - rate1) ** (n1 - y1) * rate0**y0 * (1 - rate0) ** (n0 - y0)
     after /= after.sum()
     tau, sd = after @ prior.EFFECT, np.sqrt(after @ prior.EFFECT**2 - (after @ prior.EFFECT) ** 2)
-    own = [after @ rate1, after @ rate0, tau, sd, before @ rate1, before @ rate0, n1, y1, n0, y0]
+    item1, item0 = before @ rate1, before @ rate0
+    near1, near0 = (y1 + item1) / (n1 + 1), (y0 + item0) / (n0 + 1)
+    own = [after @ rate1, after @ rate0, tau, sd, item1, item0, near1, near0, near1 - near0]
+    own += [y / n if n else np.nan for y, n in ((y1, n1), (y0, n0), (n1, n1 + n0))] + [n1, y1, n0, y0]
     seen = np.concatenate([of_pair, np.array(own, np.float32)])[None, :]
     models = one.effects.learner.folds[fold]
     learnt = float((predict(models["m1"], seen) - predict(models["m0"], seen))[0])
-    effect = INTERCEPT + SLOPES[0] * tau + SLOPES[1] * learnt
+    effect = INTERCEPT + SLOPES[0] * tau + SLOPES[1] * (near1 - near0) + SLOPES[2] * learnt
     order = np.argsort(prior.EFFECT, kind="stable")
     reached, steps = np.cumsum(after[order]), prior.EFFECT[order]
     low, high = (steps[min(int((reached < share).sum()), len(steps) - 1)] for share in (0.05, 0.95))

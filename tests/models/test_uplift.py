@@ -47,7 +47,7 @@ def test_residuals_have_mean_zero_in_both_arms_where_the_prior_is_right():
     outcome = (rng.random(rows) < np.where(treated == 1, shown, not_shown)).astype(float)
     users, sampled = np.arange(rows).astype(str).astype(object), rng.uniform(1.0, 9.0, rows)
     trials = uplift.Trials(np.zeros((rows, 1), np.float32), treated, outcome, sampled, users, fold_of(users, 2))
-    found = uplift.residuals(trials, Posterior(shown, not_shown, shown - not_shown, *(zero,) * 5))
+    found = uplift.residuals(trials, Posterior(shown, not_shown, shown - not_shown, *(zero,) * 7))
     for arm in (0, 1):
         assert abs(np.average(found.outcome[treated == arm], weights=found.weight[treated == arm])) < 0.01
         assert outcome[treated == arm].mean() > 0.04
@@ -59,7 +59,7 @@ def test_residuals_have_mean_zero_in_both_arms_where_the_prior_is_right():
 def test_columns_are_in_the_order_of_their_names():
     features = np.arange(3 * len(FEATURES), dtype=np.float32).reshape(3, -1)
     counts = np.array([[4, 1, 6, 2], [0, 0, 9, 3], [5, 5, 0, 0]], dtype=np.float32)
-    posterior = Posterior(*(np.full(3, float(place)) for place in range(8)))
+    posterior = Posterior(*(np.full(3, float(place)) for place in range(10)))
     found = uplift.columns(features, FEATURES, posterior, counts)
     by_name = dict(zip(uplift.names(FEATURES), found.T, strict=True))
     for place, name in enumerate(FEATURES):
@@ -68,6 +68,8 @@ def test_columns_are_in_the_order_of_their_names():
         else:
             assert np.array_equal(by_name[name], features[:, place])
     values = [posterior.shown, posterior.not_shown, posterior.effect, posterior.sd]
-    values += [posterior.item_shown, posterior.item_not_shown, *counts.T]
+    values += [posterior.item_shown, posterior.item_not_shown]
+    values += [posterior.near_shown, posterior.near_not_shown, posterior.near_difference]
+    values += [[0.25, np.nan, 1.0], [1 / 3, 1 / 3, np.nan], [0.4, 0.0, 1.0], *counts.T]
     for name, value in zip(prior.COLUMNS, values, strict=True):
-        assert np.array_equal(by_name[name], value)
+        assert np.array_equal(by_name[name], np.float32(value), equal_nan=True), name
