@@ -85,6 +85,9 @@ _HISTORY = """
 _MART = [
     "CREATE SCHEMA IF NOT EXISTS {mart}",
     f"CREATE TABLE IF NOT EXISTS {{mart}}.recommendations_history ({_HISTORY}) PARTITION BY LIST (version_id)",
+    # one row a user, in byte order: users are looked up by the start of their id
+    """CREATE INDEX IF NOT EXISTS recommendations_history_users ON {mart}.recommendations_history
+        (user_id COLLATE "C") WHERE rank = 1""",
     """CREATE TABLE IF NOT EXISTS {mart}.versions (
         version_id text PRIMARY KEY, run_date date NOT NULL, ranker_version text NOT NULL, uplift_version text,
         mlflow_run_id text NOT NULL, rows bigint NOT NULL, checksum text NOT NULL, loaded_at timestamptz NOT NULL,
@@ -209,8 +212,9 @@ def add_column(connection: Connection, schema: str, table: str, column: str, kin
 
 
 def create_mart(connection: Connection, schema: str) -> None:
-    """The mart schema, where it is missing; the view shows the version the pointer row names."""
-    if "published_at" in column_types(connection, schema, "versions"):
+    """The mart schema, where it or a part of it is missing; the view shows the version the pointer row names."""
+    index = column_types(connection, schema, "recommendations_history_users")
+    if index and "published_at" in column_types(connection, schema, "versions"):
         return
     lock(connection, f"nightlift ddl {schema}")
     for statement in _MART:
