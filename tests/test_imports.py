@@ -1,6 +1,9 @@
 """Imports point one way: dags -> plugins -> names of jobs; job -> tables, transforms, models, runtime."""
 
 import ast
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,8 @@ RULES = {
     "plugins": {"pyspark", "mlflow", "causalml", "great_expectations"},
     "jobs/models": {"pyspark", "airflow"},
 }
-LIGHT = {"jobs.runtime.site", "jobs.runtime.errors"}
+LIGHT = {f"jobs.{name}" for name in ("runtime.environment", "runtime.errors", "runtime.pages", "runtime.site")}
+HEAVY = {"pyspark", "mlflow", "causalml", "great_expectations", "xgboost", "matplotlib"}
 
 
 def imported(path: Path) -> set[str]:
@@ -22,7 +26,11 @@ def imported(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            packages = {"jobs.tables", "jobs.transforms"}  # `from package import module` imports the module
+            packages = {
+                "jobs.runtime",
+                "jobs.tables",
+                "jobs.transforms",
+            }  # `from package import module` imports the module
             whole = [f"{node.module}.{alias.name}" for alias in node.names]
             names.update(whole if node.module in packages else [node.module])
     return names
@@ -39,7 +47,26 @@ def test_folder_never_imports_what_is_not_its_own(folder: str) -> None:
 @pytest.mark.parametrize("folder", ["dags", "plugins"])
 def test_airflow_side_imports_only_light_modules_of_jobs(folder: str) -> None:
     names = {name for path in (ROOT / folder).rglob("*.py") for name in imported(path)}
-    assert {name for name in names if name.split(".")[0] == "jobs"} <= LIGHT
+    mart = {"jobs.tables.mart"} if folder == "plugins" else set()
+    assert {name for name in names if name.split(".")[0] == "jobs"} <= LIGHT | mart
+
+
+def test_what_the_effects_page_imports_is_light() -> None:
+    code = f"import sys, nightlift.page; print(*sorted({HEAVY!r} & set(sys.modules)))"
+    path = os.pathsep.join(str(ROOT / folder) for folder in ("", "plugins"))
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1].strip() == ""
+
+
+def test_only_the_plugin_itself_is_loaded_in_every_process() -> None:
+    code = "import sys, nightlift.plugin; print(*sorted(name for name in sys.modules if name.startswith('nightlift.')))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT / "plugins")}, capture_output=True,
+        text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.split() == ["nightlift.plugin"]
 
 
 def test_transforms_import_pyspark_and_contracts_only() -> None:

@@ -22,6 +22,11 @@ TASKS = {
 }
 
 
+def dag_id(site: str) -> str:
+    """Id of a site's DAG."""
+    return f"nightly_{site}"
+
+
 def doc(task_id: str, site: str) -> str:
     """Markdown doc of one task."""
     what, fails = TASKS[task_id]
