@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binom
 
 from jobs.models.folds import hash_ids, uniform_ids
@@ -25,7 +25,10 @@ VERBS = {
 
 @dataclass(frozen=True)
 class ListSettings:
-    """How lists are made; ``effects_hold`` is whether the gate passed: if not, everyone gets the relevance list."""
+    """How lists are made; ``effects_hold`` is whether the gate passed.
+
+    If not, everyone gets the relevance list; random slots go on, or the log could never show what the gate asks for.
+    """
 
     site: str
     run_date: date
@@ -79,12 +82,10 @@ def sort_score(user: pd.DataFrame, by_value: bool) -> Floats:
 def place_probabilities(adjusted: Places, relevance: Places, rows: int, how: ListSettings) -> Floats:
     """Probability that each of a user's candidates gets a place, over the draws of holdout and exploration.
 
-    ``adjusted`` and ``relevance`` are rows of the two lists, best first; shape (rows,).
+    ``adjusted`` is the list of those who are not held out, ``relevance`` that of the others: rows, best first. Shape
+    (rows,).
     """
     out = np.zeros(rows)
-    if not how.effects_hold:
-        out[relevance] = 1.0
-        return out
     listed, pool = len(adjusted), rows - len(adjusted)
     swaps = np.minimum(np.arange(how.length + 1), min(pool, listed))
     chance = binom.pmf(np.arange(how.length + 1), how.length, how.explore_share)
@@ -98,40 +99,46 @@ def place_probabilities(adjusted: Places, relevance: Places, rows: int, how: Lis
 def user_lists(user: pd.DataFrame, how: ListSettings, held_out: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The published list of one user and the list by relevance alone; ``user`` has the columns of SCORES."""
     item, category = user["item_id"].to_numpy(), user["category"].to_numpy()
-    relevance, score = user["relevance"].to_numpy(np.float64), sort_score(user, how.by_value)
+    relevance = user["relevance"].to_numpy(np.float64)
+    wanted = sort_score(user, how.by_value) if how.effects_hold else relevance
     likely = top(by_best([relevance], item), category, how.length, how.max_per_category)
-    adjusted = top(by_best([score, relevance], item), category, how.length, how.max_per_category)
-    propensity = place_probabilities(adjusted, likely, len(user), how)
-    if held_out or not how.effects_hold:
-        rows, sorted_by, policy = likely, relevance, np.full(len(user), "relevance", dtype=object)
+    best = top(by_best([wanted, relevance], item), category, how.length, how.max_per_category)
+    propensity = place_probabilities(best, likely, len(user), how)
+    if held_out:
+        rows, policy, wanted = likely, np.full(len(user), "relevance", dtype=object), relevance
     else:
-        rows, policy = explore(adjusted, len(user), str(user["user_id"].iloc[0]), how)
-        rows, sorted_by = rows[by_best([score[rows], relevance[rows]], item[rows])], score
+        rows, policy = explore(best, len(user), str(user["user_id"].iloc[0]), how)
+        rows = rows[by_best([wanted[rows], relevance[rows]], item[rows])]
     ranks = np.arange(1, len(rows) + 1, dtype=np.int32)
-    listed = user.iloc[rows].assign(rank=ranks, score=sorted_by[rows], policy=policy[rows], propensity=propensity[rows])
+    listed = user.iloc[rows].assign(rank=ranks, score=wanted[rows], policy=policy[rows], propensity=propensity[rows])
     if not how.effects_hold:
         listed["identified"] = False
     alone = user.iloc[likely][["user_id", "item_id", "relevance"]]
     return listed, alone.assign(rank=np.arange(1, len(likely) + 1, dtype=np.int32))
 
 
-def explore(adjusted: Places, rows: int, user_id: str, how: ListSettings) -> tuple[Places, NDArray[Any]]:
+def explore(best: Places, rows: int, user_id: str, how: ListSettings) -> tuple[Places, NDArray[Any]]:
     """Rows of a list whose last m ~ Binomial(length, explore_share) gave way to candidates drawn uniformly from
     outside it, and the policy of every candidate.
     """
-    policy = np.full(rows, "adjusted", dtype=object)
+    policy = np.full(rows, "adjusted" if how.effects_hold else "relevance", dtype=object)
     rng = np.random.default_rng(int(hash_ids([user_id], f"{how.site}:explore:{how.run_date}")[0]))
-    pool = np.setdiff1d(np.arange(rows), adjusted)
-    swaps = min(int(rng.binomial(how.length, how.explore_share)), len(pool), len(adjusted))
+    pool = np.setdiff1d(np.arange(rows), best)
+    swaps = min(int(rng.binomial(how.length, how.explore_share)), len(pool), len(best))
     drawn = rng.choice(pool, swaps, replace=False) if swaps else np.zeros(0, dtype=np.int64)
     policy[drawn] = "explore"
-    return np.concatenate([adjusted[: len(adjusted) - swaps], drawn]), policy
+    return np.concatenate([best[: len(best) - swaps], drawn]), policy
+
+
+def held_out(users: ArrayLike, site: str, share: float) -> NDArray[np.bool_]:
+    """Which users keep the relevance list, shape (users,): a hash decides, every night the same."""
+    return uniform_ids(users, f"{site}:holdout") < share
 
 
 def build_lists(scores: pd.DataFrame, how: ListSettings) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Lists of whole users: (published, by relevance alone); published has a reason for every row."""
     people = scores["user_id"].unique()
-    held = dict(zip(people, uniform_ids(people, f"{how.site}:holdout") < how.holdout_share, strict=True))
+    held = dict(zip(people, held_out(people, how.site, how.holdout_share), strict=True))
     pairs = [user_lists(user, how, bool(held[name])) for name, user in scores.groupby("user_id", sort=False)]
     listed = pd.concat([first for first, _ in pairs], ignore_index=True)
     listed["reason"] = [reason(row, how) for row in listed.to_dict("records")]

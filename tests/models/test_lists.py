@@ -80,13 +80,32 @@ def test_few_candidates_make_a_short_list_with_certain_places():
     assert listed["propensity"].tolist() == pytest.approx([1.0] * 3)
 
 
-def test_failed_gate_publishes_relevance_for_everyone():
-    listed, alone = lists.build_lists(scores(20), replace(HOW, effects_hold=False))
-    assert set(listed["policy"]) == {"relevance"}
+def test_failed_gate_publishes_relevance_for_everyone_but_the_random_slots():
+    listed, alone = lists.build_lists(scores(40), replace(HOW, effects_hold=False))
+    assert set(listed["policy"]) == {"relevance", "explore"}
     assert not listed["identified"].any()
-    assert listed["propensity"].eq(1.0).all()
-    assert listed["item_id"].tolist() == alone["item_id"].tolist()
     assert listed["effect"].notna().all()
+    kept = listed[listed["policy"] == "relevance"].merge(alone, on=["user_id", "item_id"], how="left")
+    assert kept["rank_y"].notna().all(), "what is not random is of the relevance list"
+    assert (listed["score"] == listed["relevance"]).all()
+    held = lists.held_out(listed["user_id"], HOW.site, HOW.holdout_share)
+    assert listed.loc[held, "policy"].eq("relevance").all() and held.any()
+
+
+def test_failed_gate_without_exploration_is_the_relevance_list():
+    listed, alone = lists.build_lists(scores(20), replace(HOW, effects_hold=False, explore_share=0.0))
+    assert listed["item_id"].tolist() == alone["item_id"].tolist()
+    assert listed["propensity"].eq(1.0).all()
+
+
+@pytest.mark.parametrize("effects_hold", [True, False])
+def test_a_user_s_propensities_add_up_to_the_list(effects_hold):
+    how, user = replace(HOW, effects_hold=effects_hold), scores()
+    relevance = user["relevance"].to_numpy()
+    wanted = lists.sort_score(user, False) if effects_hold else relevance
+    item, kind = user["item_id"].to_numpy(), user["category"].to_numpy()
+    best, likely = (lists.top(lists.by_best([key], item), kind, 5, 2) for key in (wanted, relevance))
+    assert lists.place_probabilities(best, likely, 12, how).sum() == pytest.approx(5.0)
 
 
 def test_same_night_draws_the_same_lists():
