@@ -150,6 +150,34 @@ def explain(user: Annotated[str, typer.Option()], site: SiteName = DEMO, as_json
     _rows(found, as_json, f"user {user!r} has no published recommendations")
 
 
+@app.command()
+def simulate(
+    nights: Annotated[int, typer.Option(min=1)] = 20,
+    policies: Annotated[str, typer.Option(help="comma-separated")] = "adjusted,relevance,popularity,random,oracle",
+    scenario: Annotated[str, typer.Option(help="helpful, null, harmful, drift or no_exploration")] = "helpful",
+    seeds: Annotated[int, typer.Option(min=1, help="how many worlds")] = 5,
+    first_seed: Annotated[int, typer.Option(min=0)] = 0,
+    document: Annotated[Path | None, typer.Option("--json", help="file for every figure")] = None,
+    plot: Annotated[Path | None, typer.Option(help="file for the plot, .png or .html")] = None,
+) -> None:
+    """Simulate nights of worlds whose effects are known: what each policy adds, and whether intervals are honest."""
+    from jobs import simulate as simulator
+    from jobs.models import simulation_results
+    from jobs.runtime import simulation_page
+
+    chosen, names = simulator.parse(scenario, policies)
+    if plot:
+        simulation_page.check(plot)
+    rows = simulator.simulate_all(chosen, names, range(first_seed, first_seed + seeds), nights)
+    found = simulation_results.figures(rows, simulator.drift_after(chosen, nights))
+    if document:
+        document.write_text(json.dumps(found, indent=1), encoding="utf-8")
+    if plot:
+        simulation_page.save(found, plot)
+    for sentence in simulation_results.sentences(found):
+        _say(sentence)
+
+
 @app.command("warehouse-url")
 def warehouse_url() -> None:
     """The libpq URL of the warehouse."""

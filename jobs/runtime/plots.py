@@ -46,22 +46,32 @@ Interval = tuple[float, float | None, float | None]  # value, low, high
 
 
 @contextmanager
-def canvas(name: str, height: float, out: list[str]) -> Iterator[Any]:
-    """Axes to draw on; the SVG is put into ``out``. ``name`` keeps the ids of several plots on a page apart."""
+def styled(name: str) -> Iterator[None]:
+    """The plots' style; ``name`` keeps the ids of several plots on a page apart."""
     # from the default style, not the current one: importing CausalML changes that for the whole process
     with plt.style.context("default"), plt.rc_context(STYLE | {"svg.hashsalt": name}):
-        figure, axes = plt.subplots(figsize=(WIDTH, height), layout="constrained")
-        figure.patch.set_alpha(0.0)
-        axes.patch.set_alpha(0.0)
-        yield axes
-        sink = io.StringIO()
-        figure.savefig(sink, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-        plt.close(figure)
+        yield
+
+
+def inline(figure: Any) -> str:
+    """A figure as SVG to stand inside a page; the figure is closed."""
+    sink = io.StringIO()
+    figure.savefig(sink, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    plt.close(figure)
     svg = sink.getvalue()
     svg = svg[svg.index("<svg") :].strip().replace(FOREGROUND, "currentColor")
     for noise, instead in NOISE.items():
         svg = re.sub(noise, instead, svg)
-    out.append(svg)
+    return svg
+
+
+@contextmanager
+def canvas(name: str, height: float, out: list[str]) -> Iterator[Any]:
+    """Axes to draw on; the SVG is put into ``out``. ``name`` as in ``styled``."""
+    with styled(name):
+        figure, axes = plt.subplots(figsize=(WIDTH, height), layout="constrained")
+        yield axes
+        out.append(inline(figure))
 
 
 def _whisker(axes: Any, figure: Interval, y: float, mark: str, colour: str, label: str | None = None) -> None:
