@@ -12,11 +12,12 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from jobs import __version__
-from jobs.models.lists import ListSettings, build_lists
+from jobs.models.lists import Lists, ListSettings, build_lists, held_out
 from jobs.models.metrics import as_document, bootstrap_mean
 from jobs.runtime import tracking
 from jobs.runtime.args import JobArgs, run
 from jobs.tables.contracts import (
+    EXPLORED,
     RAW_EXPOSURES,
     RAW_INTERACTIONS,
     RAW_ITEMS,
@@ -89,41 +90,47 @@ def main(argv: Sequence[str] | None = None) -> int:
         "mlflow_run_id": tracking.night_run(args),
     }
     totals: list[pd.DataFrame] = []
+    explored: list[pd.DataFrame] = []
     with tempfile.TemporaryDirectory() as folder:
         spool = Path(folder) / "relevance.parquet"
         with pq.ParquetWriter(spool, RELEVANCE_LISTS.arrow_schema) as writer:
 
             def batches() -> Iterator[pa.RecordBatch]:
                 for scores in whole_users(lake):
-                    listed, alone = build_lists(scores, how)
-                    totals.append(user_totals(listed, alone, scores))
-                    writer.write_table(_arrow(alone, RELEVANCE_LISTS.arrow_schema))
-                    yield from _arrow(listed.assign(**constants), RECOMMENDATIONS.arrow_schema).to_batches()
+                    made = build_lists(scores, how)
+                    totals.append(user_totals(made, scores, how))
+                    explored.append(made.tried)
+                    writer.write_table(_arrow(made.by_relevance, RELEVANCE_LISTS.arrow_schema))
+                    yield from _arrow(made.published.assign(**constants), RECOMMENDATIONS.arrow_schema).to_batches()
 
             reader = pa.RecordBatchReader.from_batches(RECOMMENDATIONS.arrow_schema, batches())
             lake.write_arrow(RECOMMENDATIONS, reader, inputs=[SCORES])
         relevance = ds.dataset(spool).scanner().to_reader()
         lake.write_arrow(RELEVANCE_LISTS, relevance, inputs=[SCORES])
-    write_metrics(lake, pd.concat(totals, ignore_index=True), [ranker, uplift, judged], gate, args.site.seed)
+    tried = pd.concat(explored, ignore_index=True).assign(version_id=constants["version_id"])
+    lake.write_arrow(EXPLORED, _arrow(tried, EXPLORED.arrow_schema), inputs=[SCORES])
+    shares = {name: as_document(float(getattr(args.site, name))) for name in ("holdout_share", "explore_share")}
+    records = [ranker, uplift, judged, {"metrics": shares}]
+    write_metrics(lake, pd.concat(totals, ignore_index=True), records, gate, args.site.seed)
     return 0
 
 
-def user_totals(listed: pd.DataFrame, alone: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+def user_totals(made: Lists, scores: pd.DataFrame, how: ListSettings) -> pd.DataFrame:
     """One row a user: mean effects of both lists, identified share, rows and whether held out."""
     effects = scores[["user_id", "item_id", "effect"]]
-    by_relevance = alone.merge(effects, on=["user_id", "item_id"]).groupby("user_id")["effect"].mean()
-    return (
-        listed.groupby("user_id")
+    by_relevance = made.by_relevance.merge(effects, on=["user_id", "item_id"]).groupby("user_id")["effect"].mean()
+    totals = (
+        made.published.groupby("user_id")
         .agg(
             effect=("effect", "mean"),
             identified=("identified", "mean"),
             rows=("rank", "size"),
-            held_out=("policy", lambda policy: float((policy == "relevance").all())),
             explored=("policy", lambda policy: float((policy == "explore").mean())),
         )
         .assign(relevance_effect=by_relevance)
         .reset_index()
     )
+    return totals.assign(held_out=held_out(totals["user_id"], how.site, how.holdout_share).astype(float))
 
 
 def write_metrics(

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow.dataset as ds
 
-from jobs.runtime import pages
+from jobs.runtime import pages, report_feedback
 from jobs.runtime import report_parts as parts
 from jobs.runtime.args import JobArgs, run
 from jobs.runtime.errors import DataError
@@ -152,7 +152,7 @@ def collect(args: JobArgs, lake: Lake) -> dict[str, Any]:
         "ranking": part(lambda: parts.ranking(lake.read_json("ranker"))),
         "cleaned": part(lambda: {"tables": parts.cleaned(lake.read_pandas(CLEAN_COUNTS))}),
         "checks": pages.night_values(docs, site, args.date)["checks"],
-        "feedback": part(lambda: {"versions": parts.feedback(lake.read_json("feedback"))}),
+        "feedback": part(lambda: report_feedback.feedback(lake.read_json("feedback"))),
         "gate": part(lambda: {"checks": parts.gate(lake.read_json("effects_gate"))}),
         "lineage": part(lambda: lineage(args, lake)),
     }

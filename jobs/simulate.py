@@ -167,7 +167,7 @@ def arm_lists(run: Run, arm: Arm, scorer: Scorer, how: ListSettings, held_out: b
     users, items = run.world.organic.shape
     places, logged = np.zeros((users, items), np.int8), np.full((users, items), np.nan)
     for user in range(users):
-        listed, _ = lists.user_lists(scores.iloc[user * items : (user + 1) * items], how, held_out)
+        listed = lists.user_lists(scores.iloc[user * items : (user + 1) * items], how, held_out).published
         item = listed.index.to_numpy() - user * items
         places[user, item] = listed["rank"].to_numpy(np.int8)
         logged[user, item] = listed["propensity"].to_numpy()

@@ -89,8 +89,9 @@ def test_an_empty_table_has_no_users(lake: Lake) -> None:
 def test_user_totals_are_the_means_of_both_lists(tmp_path: Path) -> None:
     frame = scores([20] * 40)
     how = adjust.settings(night(tmp_path), passed=True)
-    listed, alone = build_lists(frame, how)
-    totals = adjust.user_totals(listed, alone, frame).set_index("user_id")
+    made = build_lists(frame, how)
+    listed, alone, _ = made
+    totals = adjust.user_totals(made, frame, how).set_index("user_id")
     assert len(totals) == 40
     assert set(totals["held_out"]) == {0.0, 1.0}
     effect = frame.set_index(["user_id", "item_id"])["effect"]

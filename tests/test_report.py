@@ -28,7 +28,17 @@ GATE = {
     "checks": [{"name": "qini", **figure(0.01, 0.005, 0.02), "threshold": 0.0, "passed": True, "meaning": "it works"}],
 }
 FEEDBACK = {
-    "versions": [{"version_id": "01234567", "run_date": "2024-01-01", "shown": False, "figures": {}, "lift": None}]
+    "versions": [
+        {"version_id": "01234567", "run_date": "2024-01-01", "figures": {}, "lift": None, "why": "it was not shown"}
+    ],
+    "running": {
+        "since": "2024-01-01",
+        "users": 1000,
+        "held_out": 50,
+        "figures": {"lift_running": figure(0.12, 0.01, 0.23)},
+        "labels": {},
+    },
+    "unknown": ["explore_share is 0: no slot is random."],
 }
 PUBLISHED = {"state": "published", "verdict": "effects proved: adjusted lists", "rows": "8", "checksum": "c" * 64}
 RECORDS: dict[str, Any] = {"uplift": MODEL | UPLIFT, "ranker": RANKER, "effects_gate": GATE, "feedback": FEEDBACK}
@@ -95,6 +105,10 @@ def test_a_full_page_says_what_was_decided_published_estimated_and_how_to_roll_b
         "finds no effect where there is none",
         "1,234",
         "01234567",
+        "No measured lift: it was not shown.",
+        "50 of 1,000 users have kept the relevance list",
+        "0.0100 to 0.2300",
+        "explore_share is 0: no slot is random.",
         "models:/shop-model/3",
         "2024-01-01 to before 2024-01-08",
         "python -m jobs rollback --site shop",

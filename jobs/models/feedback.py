@@ -1,54 +1,127 @@
-"""What became of published lists: their quality by policy, and the lift where the lists were really shown."""
+"""What became of published lists: their quality, how often what was shown was taken up, and what random slots say."""
+
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from statsmodels.stats.proportion import proportion_confint
 
+from jobs.models.doubly_robust import Z90
 from jobs.models.metrics import Estimate, bootstrap_mean, list_metrics
 
+Figures = dict[str, Estimate | float]
+PAIR = ["user_id", "item_id"]
+ALPHA = 0.1
 
-def quality_by_policy(lists: pd.DataFrame, outcomes: pd.DataFrame, list_length: int) -> dict[str, Estimate]:
-    """NDCG, recall, precision and hit rate of each group of users, with 90 % intervals from resampled users.
+
+def same_groups(lists: pd.DataFrame, held_out: "pd.Series[bool]") -> bool:
+    """Whether a version's lists (user_id, policy) were made with these held-out users, indexed by user_id.
+
+    A version of before a change of the held-out share was not, and says nothing about tonight's groups.
+    """
+    alone = (lists["policy"] == "relevance").groupby(lists["user_id"]).all()
+    mine = held_out.reindex(alone.index)
+    open_gate = bool((lists["policy"] == "adjusted").any())
+    return bool(alone[mine].all()) and not (open_gate and bool(alone[~mine].any()))
+
+
+def quality(lists: pd.DataFrame, outcomes: pd.DataFrame, held_out: "pd.Series[bool]", length: int) -> Figures:
+    """NDCG, recall, precision, MAP and hit rate of each group of users, and the Brier score of relevance.
 
     Args:
-        lists: user_id, item_id, rank, policy; a user is of the control group where every row is 'relevance'.
+        lists: user_id, item_id, rank, relevance.
         outcomes: user_id, item_id, one row a pair that had an outcome after the list was published.
-        list_length: places that count.
+        held_out: whether a user keeps the relevance list, indexed by user_id.
+        length: places that count.
 
-    Users without any outcome say nothing about a ranking and are left out.
+    90 % intervals from resampled users. Users without any outcome say nothing about a ranking and are left out of all
+    but the Brier score.
     """
-    hits = outcomes[["user_id", "item_id"]].drop_duplicates().assign(hit=1)
-    ranked = lists.merge(hits, how="left", on=["user_id", "item_id"]).rename(columns={"rank": "position"})
+    hits = outcomes[PAIR].drop_duplicates().assign(hit=1)
+    ranked = lists.merge(hits, how="left", on=PAIR).rename(columns={"rank": "position"})
     ranked["hit"] = ranked["hit"].fillna(0).astype(int)
-    group = group_of_user(lists)
     relevant = hits.groupby("user_id").size()
-    figures: dict[str, Estimate] = {}
-    for policy in ("adjusted", "relevance"):
-        users = group.index[group == policy]
+    figures: Figures = {}
+    for group, users in _groups(held_out):
         mine = relevant[relevant.index.isin(users)]
         if mine.empty:
             continue
-        by_user = list_metrics(ranked[ranked["user_id"].isin(mine.index)], mine, list_length)
-        for name in by_user.columns:
-            figures[f"feedback_{policy}_{name}"] = bootstrap_mean(by_user[name].to_numpy())
+        theirs = ranked[ranked["user_id"].isin(users)]
+        by_user = list_metrics(theirs[theirs["user_id"].isin(mine.index)], mine, length)
+        figures |= {f"{group}_{name}": bootstrap_mean(by_user[name].to_numpy()) for name in by_user.columns}
+        missed = ((theirs["relevance"] - theirs["hit"]) ** 2).groupby(theirs["user_id"]).mean()
+        figures[f"{group}_brier"] = bootstrap_mean(missed.to_numpy())
     return figures
 
 
-def group_of_user(lists: pd.DataFrame) -> pd.Series:
-    """'relevance' for users of the control group, 'adjusted' for the others, indexed by user_id."""
-    control = (lists["policy"] == "relevance").groupby(lists["user_id"]).all()
-    return control.map({True: "relevance", False: "adjusted"})
+def _groups(held_out: "pd.Series[bool]") -> Iterator[tuple[str, "pd.Index[str]"]]:
+    yield "adjusted", held_out.index[~held_out]
+    yield "relevance", held_out.index[held_out]
 
 
-def measured_lift(lists: pd.DataFrame, outcomes: pd.DataFrame) -> Estimate | None:
-    """Outcomes a user, adjusted minus control: users are assigned at random, so a plain difference is the effect.
+def rates(shown: pd.DataFrame, taken: pd.DataFrame, name: str, by: list[str]) -> Figures:
+    """Share of shown pairs that were taken up, for each value of the columns ``by`` (policy, or policy and position).
 
-    Normal 90 % interval with separate variances (Welch). None where a group has fewer than two users.
+    Args:
+        shown: user_id, item_id and the columns ``by``; a pair shown again counts once.
+        taken: user_id, item_id of the events that count.
+        name: what a figure's name starts with.
+
+    Rows without a value in ``by`` are left out.
     """
-    group = group_of_user(lists)
-    count = outcomes.groupby("user_id").size().reindex(group.index, fill_value=0).astype(float)
-    treated, control = count[group == "adjusted"], count[group == "relevance"]
-    if len(treated) < 2 or len(control) < 2:
-        return None
-    difference = float(treated.mean() - control.mean())
-    error = float(np.sqrt(treated.var() / len(treated) + control.var() / len(control)))
-    return Estimate(difference, difference - 1.645 * error, difference + 1.645 * error)
+    known = shown.dropna(subset=by).drop_duplicates([*by, *PAIR])
+    hit = known.merge(taken[PAIR].drop_duplicates().assign(hit=1.0), how="left", on=PAIR)
+    hit["hit"] = hit["hit"].fillna(0.0)
+    return {
+        "_".join([name, *(f"{key:g}" if isinstance(key, float) else str(key) for key in keys)]): clustered_rate(
+            rows["hit"].to_numpy(), rows["user_id"]
+        )
+        for keys, rows in hit.groupby(by, sort=True)
+    }
+
+
+def clustered_rate(hit: NDArray[np.float64], users: ArrayLike) -> Estimate:
+    """Share of ``hit`` (0 or 1, shape (n,)) with Wilson's 90 % interval for the effective number of trials.
+
+    Trials of one user are alike: their number is divided by the design effect (Kish 1965; Franco, Little, Louis and
+    Slud, Journal of Survey Statistics 2019).
+    """
+    rate, trials = float(hit.mean()), len(hit)
+    effective = float(trials)
+    if 0 < rate < 1:
+        sums = np.bincount(pd.factorize(np.asarray(users, dtype=object))[0], hit - rate)
+        people = len(sums)
+        variance = (sums**2).sum() * people / max(people - 1, 1) / trials**2
+        effective = min(effective, rate * (1 - rate) / variance) if variance > 0 else effective
+    low, high = proportion_confint(rate * effective, effective, ALPHA, "wilson")
+    return Estimate(rate, float(low), float(high))
+
+
+def explored(tried: pd.DataFrame, outcomes: pd.DataFrame) -> Figures:
+    """What random slots changed, and what the models had promised of the same pairs.
+
+    ``tried`` has user_id, item_id, shown and effect (the promise): of each user the candidates that were drawn for a
+    slot, and candidates drawn in the same way that were not shown. Both are samples of the same candidates, so their
+    difference in outcome rate is unbiased for the mean effect; a user's spared pairs weigh as much as his shown ones.
+    90 % interval clustered by user. Empty where there is nothing to compare.
+    """
+    rows = tried.merge(outcomes[PAIR].drop_duplicates().assign(hit=1.0), how="left", on=PAIR)
+    number = rows.groupby("user_id")["shown"].agg(["sum", "size"])
+    shown, spared = (part.reindex(rows["user_id"]).to_numpy() for part in (number["sum"], number["size"]))
+    spared = spared - shown
+    both = (shown > 0) & (spared > 0)
+    if not both.any():
+        return {}
+    rows, shown, spared = rows[both], shown[both], spared[both]
+    treated, hit = rows["shown"].to_numpy(bool), rows["hit"].fillna(0.0).to_numpy()
+    weight = np.where(treated, 1.0, shown / spared)
+    means = [float(np.average(hit[arm], weights=weight[arm])) for arm in (treated, ~treated)]
+    centred = np.where(treated, hit - means[0], means[1] - hit) * weight / weight[treated].sum()
+    sums = np.bincount(pd.factorize(rows["user_id"])[0], centred)
+    error = float(np.sqrt((sums**2).sum() * len(sums) / max(len(sums) - 1, 1)))
+    value = means[0] - means[1]
+    return {
+        "explore_effect": Estimate(value, value - Z90 * error, value + Z90 * error),
+        "explore_effect_promised": float(rows["effect"].to_numpy()[treated].mean()),
+    }

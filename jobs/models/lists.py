@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from jobs.models.folds import hash_ids, uniform_ids
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
+SPARED = 5  # candidates drawn and not shown for each random slot: five to one, and little is gained by more
 VERBS = {
     "ecommerce": "Bought",
     "education": "Completed",
@@ -21,6 +22,27 @@ VERBS = {
     "social": "Engaged with",
     "health": "Followed",
 }
+
+
+class Lists(NamedTuple):
+    """Lists of one user or of many.
+
+    published: columns of SCORES with rank, score, policy and propensity; by_relevance: user_id, item_id, relevance and
+    rank of the list by relevance alone; tried: user_id, item_id, shown and effect of the candidates that were drawn for
+    random slots, and of some that were drawn and spared.
+    """
+
+    published: pd.DataFrame
+    by_relevance: pd.DataFrame
+    tried: pd.DataFrame
+
+
+class Explored(NamedTuple):
+    """Rows of a list with random slots, and of its candidates those drawn for a slot and those drawn and spared."""
+
+    rows: Places
+    drawn: Places
+    spared: Places
 
 
 @dataclass(frozen=True)
@@ -96,38 +118,47 @@ def place_probabilities(adjusted: Places, relevance: Places, rows: int, how: Lis
     return np.minimum(out + (1.0 - how.holdout_share) * drawn, 1.0)
 
 
-def user_lists(user: pd.DataFrame, how: ListSettings, held_out: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The published list of one user and the list by relevance alone; ``user`` has the columns of SCORES."""
+def user_lists(user: pd.DataFrame, how: ListSettings, held_out: bool) -> Lists:
+    """The lists of one user; ``user`` has the columns of SCORES."""
     item, category = user["item_id"].to_numpy(), user["category"].to_numpy()
     relevance = user["relevance"].to_numpy(np.float64)
     wanted = sort_score(user, how.by_value) if how.effects_hold else relevance
     likely = top(by_best([relevance], item), category, how.length, how.max_per_category)
     best = top(by_best([wanted, relevance], item), category, how.length, how.max_per_category)
     propensity = place_probabilities(best, likely, len(user), how)
+    policy = np.full(len(user), "adjusted" if how.effects_hold and not held_out else "relevance", dtype=object)
     if held_out:
-        rows, policy, wanted = likely, np.full(len(user), "relevance", dtype=object), relevance
+        rows, tried, wanted = likely, np.zeros(0, np.int64), relevance
+        shown = np.zeros(0, bool)
     else:
-        rows, policy = explore(best, len(user), str(user["user_id"].iloc[0]), how)
-        rows = rows[by_best([wanted[rows], relevance[rows]], item[rows])]
+        rows, drawn, spared = explore(best, len(user), str(user["user_id"].iloc[0]), how)
+        policy[drawn] = "explore"
+        rows, tried = rows[by_best([wanted[rows], relevance[rows]], item[rows])], np.concatenate([drawn, spared])
+        shown = np.arange(len(tried)) < len(drawn)
     ranks = np.arange(1, len(rows) + 1, dtype=np.int32)
     listed = user.iloc[rows].assign(rank=ranks, score=wanted[rows], policy=policy[rows], propensity=propensity[rows])
     if not how.effects_hold:
         listed["identified"] = False
     alone = user.iloc[likely][["user_id", "item_id", "relevance"]]
-    return listed, alone.assign(rank=np.arange(1, len(likely) + 1, dtype=np.int32))
+    return Lists(
+        listed,
+        alone.assign(rank=np.arange(1, len(likely) + 1, dtype=np.int32)),
+        user.iloc[tried][["user_id", "item_id", "effect"]].assign(shown=shown),
+    )
 
 
-def explore(best: Places, rows: int, user_id: str, how: ListSettings) -> tuple[Places, NDArray[Any]]:
-    """Rows of a list whose last m ~ Binomial(length, explore_share) gave way to candidates drawn uniformly from
-    outside it, and the policy of every candidate.
+def explore(best: Places, rows: int, user_id: str, how: ListSettings) -> Explored:
+    """The list ``best`` whose last m ~ Binomial(length, explore_share) gave way to candidates from outside it.
+
+    These are drawn uniformly, and after them SPARED times as many that are not shown: what would have become of the
+    drawn ones without a place.
     """
-    policy = np.full(rows, "adjusted" if how.effects_hold else "relevance", dtype=object)
     rng = np.random.default_rng(int(hash_ids([user_id], f"{how.site}:explore:{how.run_date}")[0]))
     pool = np.setdiff1d(np.arange(rows), best)
     swaps = min(int(rng.binomial(how.length, how.explore_share)), len(pool), len(best))
-    drawn = rng.choice(pool, swaps, replace=False) if swaps else np.zeros(0, dtype=np.int64)
-    policy[drawn] = "explore"
-    return np.concatenate([best[: len(best) - swaps], drawn]), policy
+    taken = rng.choice(pool, min(swaps * (1 + SPARED), len(pool)), replace=False) if swaps else np.zeros(0, np.int64)
+    drawn, spared = taken[:swaps], taken[swaps:]
+    return Explored(np.concatenate([best[: len(best) - swaps], drawn]), drawn, spared)
 
 
 def held_out(users: ArrayLike, site: str, share: float) -> NDArray[np.bool_]:
@@ -135,14 +166,14 @@ def held_out(users: ArrayLike, site: str, share: float) -> NDArray[np.bool_]:
     return uniform_ids(users, f"{site}:holdout") < share
 
 
-def build_lists(scores: pd.DataFrame, how: ListSettings) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Lists of whole users: (published, by relevance alone); published has a reason for every row."""
+def build_lists(scores: pd.DataFrame, how: ListSettings) -> Lists:
+    """Lists of whole users; ``published`` has a reason for every row."""
     people = scores["user_id"].unique()
     held = dict(zip(people, held_out(people, how.site, how.holdout_share), strict=True))
-    pairs = [user_lists(user, how, bool(held[name])) for name, user in scores.groupby("user_id", sort=False)]
-    listed = pd.concat([first for first, _ in pairs], ignore_index=True)
-    listed["reason"] = [reason(row, how) for row in listed.to_dict("records")]
-    return listed, pd.concat([second for _, second in pairs], ignore_index=True)
+    each = [user_lists(user, how, bool(held[name])) for name, user in scores.groupby("user_id", sort=False)]
+    published, by_relevance, tried = (pd.concat(part, ignore_index=True) for part in zip(*each, strict=True))
+    published["reason"] = [reason(row, how) for row in published.to_dict("records")]
+    return Lists(published, by_relevance, tried)
 
 
 def reason(row: Mapping[Any, Any], how: ListSettings) -> str:

@@ -283,19 +283,6 @@ def cleaned(counts: pd.DataFrame) -> list[dict[str, Any]]:
     return out
 
 
-def feedback(record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What became of earlier versions, newest last as the record has them."""
-    return [
-        {
-            "version_id": one["version_id"],
-            "run_date": one["run_date"],
-            "rows": figures(one["figures"], {name: _feedback_words(name) for name in one["figures"]}),
-            "lift": _lift(one),
-        }
-        for one in record["versions"]
-    ]
-
-
 def gate(record: Mapping[str, Any]) -> list[dict[str, str]]:
     """The gate's checks."""
     return [
@@ -320,25 +307,9 @@ def item_names(items: pd.DataFrame) -> dict[str, str]:
 
 
 def _adjusted(lists: pd.DataFrame) -> pd.DataFrame:
-    users = lists.loc[lists["policy"] != "relevance", "user_id"].unique()
+    users = lists.loc[lists["policy"] == "adjusted", "user_id"].unique()
     return lists[lists["user_id"].isin(users)]
 
 
 def _figure(row: Mapping[str, Any]) -> Figure:
     return {"value": row["estimate"], "low": row["low"], "high": row["high"]}
-
-
-def _lift(one: Mapping[str, Any]) -> str:
-    lift = one["lift"]
-    if lift:
-        return (
-            f"Measured lift: {lift['value']:+.3f} outcomes a user, 90 % interval {interval(lift['low'], lift['high'])};"
-            " the control group was drawn at random, so this is measured, not modelled."
-        )
-    why = "a group has fewer than two users" if one["shown"] else "no exposure says that this list was shown"
-    return f"No measured lift: {why}."
-
-
-def _feedback_words(name: str) -> str:
-    group, _, metric = name.removeprefix("feedback_").partition("_")
-    return f"{metric.replace('_', ' ').replace('ndcg', 'NDCG')}, {group} lists"

@@ -143,6 +143,7 @@ class Site(Settings):
     warehouse: Warehouse = Warehouse()
     outcome: Outcome
     feedback: dict[EventType, float] = {}
+    clicks: tuple[EventType, ...] = Field(("click",), description="event types that are a click on a shown item")
     period_days: int = Field(7, ge=1, le=91, description="length of one trial")
     period_anchor: date | None = Field(None, description="a day on which a period starts; default: the run date")
     history_periods: int = Field(12, ge=2, le=52, description="periods learnt from")

@@ -424,6 +424,12 @@ RELEVANCE_LISTS = Table(
     {"user_id": "string", "rank": "int32", "item_id": "string", "relevance": "float64"},
     ("user_id", "rank"),
 )
+EXPLORED = Table(
+    "explored",
+    "Candidates drawn for random slots and candidates drawn and spared, with the effect the models promised.",
+    {"user_id": "string", "item_id": "string", "shown": "bool", "effect": "float64", "version_id": "string"},
+    ("user_id", "item_id"),
+)
 ITEM_EFFECTS = Table(
     "item_effects",
     "Effects by level (all, category, item) and method, with 90 % intervals.",

@@ -1,100 +1,163 @@
-"""What a judged list must show: perfect is 1, useless is 0, and a planted lift is found."""
+"""What a judged list must show: perfect is 1, useless is 0, and what was planted is found."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from jobs.models.feedback import group_of_user, measured_lift, quality_by_policy
+from jobs.models import feedback
+
+HELD_OUT = pd.Series({"u1": False, "u2": True})
 
 
 def lists(users: list[str], policy: str, items: tuple[str, ...] = ("a", "b")) -> pd.DataFrame:
     return pd.DataFrame(
-        [(user, item, place, policy) for user in users for place, item in enumerate(items, start=1)],
-        columns=["user_id", "item_id", "rank", "policy"],
+        [(user, item, place, policy, 0.5) for user in users for place, item in enumerate(items, start=1)],
+        columns=["user_id", "item_id", "rank", "policy", "relevance"],
     )
 
 
-def outcomes(*pairs: tuple[str, str]) -> pd.DataFrame:
-    return pd.DataFrame(list(pairs), columns=["user_id", "item_id"])
+def pairs(*given: tuple[str, str]) -> pd.DataFrame:
+    return pd.DataFrame(list(given), columns=["user_id", "item_id"])
+
+
+def of_one(items: tuple[str, ...], *outcomes: str, length: int = 2) -> feedback.Figures:
+    """Figures of one user with the adjusted list ``items``."""
+    return feedback.quality(lists(["u1"], "adjusted", items), pairs(*(("u1", o) for o in outcomes)), HELD_OUT, length)
 
 
 def test_a_perfect_list_is_one_and_a_useless_one_zero():
     both = pd.concat([lists(["u1"], "adjusted"), lists(["u2"], "relevance")])
-    figures = quality_by_policy(both, outcomes(("u1", "a"), ("u1", "b"), ("u2", "z")), 2)
-    for metric in ("ndcg", "recall", "precision", "hit_rate"):
-        assert figures[f"feedback_adjusted_{metric}"].value == 1.0
-        assert figures[f"feedback_relevance_{metric}"].value == 0.0
+    figures = feedback.quality(both, pairs(("u1", "a"), ("u1", "b"), ("u2", "z")), HELD_OUT, 2)
+    for metric in ("ndcg", "recall", "precision", "map", "hit_rate"):
+        assert figures[f"adjusted_{metric}"].value == 1.0
+        assert figures[f"relevance_{metric}"].value == 0.0
 
 
 def test_an_item_bought_twice_counts_once():
-    figures = quality_by_policy(lists(["u1"], "adjusted"), outcomes(("u1", "a"), ("u1", "a")), 2)
-    assert figures["feedback_adjusted_recall"].value == 1.0
-    assert figures["feedback_adjusted_precision"].value == 0.5
+    figures = of_one(("a", "b"), "a", "a")
+    assert figures["adjusted_recall"].value == 1.0
+    assert figures["adjusted_precision"].value == 0.5
 
 
 def test_a_hit_at_the_top_is_worth_more_than_one_below():
-    top, below = (quality_by_policy(lists(["u1"], "adjusted"), outcomes(("u1", item)), 2) for item in ("a", "b"))
-    assert top["feedback_adjusted_ndcg"].value == 1.0
-    assert below["feedback_adjusted_ndcg"].value == pytest.approx(1 / np.log2(3))
+    assert of_one(("a", "b"), "a")["adjusted_ndcg"].value == 1.0
+    assert of_one(("a", "b"), "b")["adjusted_ndcg"].value == pytest.approx(1 / np.log2(3))
 
 
 def test_places_beyond_the_list_length_do_not_count():
-    figures = quality_by_policy(lists(["u1"], "adjusted", ("a", "b", "c")), outcomes(("u1", "c")), 2)
-    assert figures["feedback_adjusted_hit_rate"].value == 0.0
+    assert of_one(("a", "b", "c"), "c")["adjusted_hit_rate"].value == 0.0
 
 
 def test_a_group_without_outcomes_has_no_figure():
     both = pd.concat([lists(["u1"], "adjusted"), lists(["u2"], "relevance")])
-    assert not [name for name in quality_by_policy(both, outcomes(("u1", "a")), 2) if "relevance" in name]
+    assert not [name for name in feedback.quality(both, pairs(("u1", "a")), HELD_OUT, 2) if "relevance" in name]
+
+
+def test_the_brier_score_is_the_squared_error_of_relevance():
+    figures = feedback.quality(lists(["u1"], "adjusted").assign(relevance=[0.9, 0.2]), pairs(("u1", "a")), HELD_OUT, 2)
+    assert figures["adjusted_brier"].value == pytest.approx((0.1**2 + 0.2**2) / 2)
 
 
 def test_the_interval_holds_its_value_and_is_the_same_again():
     users = [f"u{n}" for n in range(200)]
-    bought = outcomes(*[(user, "a" if n % 3 else "z") for n, user in enumerate(users)])
-    first, again = (quality_by_policy(lists(users, "adjusted"), bought, 2) for _ in range(2))
+    held_out = pd.Series(False, index=users)
+    bought = pairs(*[(user, "a" if n % 3 else "z") for n, user in enumerate(users)])
+    first, again = (feedback.quality(lists(users, "adjusted"), bought, held_out, 2) for _ in range(2))
     assert first == again
-    assert all(figure.low < figure.value < figure.high for figure in first.values())
+    assert all(figure.low < figure.value < figure.high for name, figure in first.items() if "brier" not in name)
 
 
-def test_an_explored_slot_does_not_move_a_user_to_the_control_group():
+def test_lists_of_other_held_out_users_are_known_as_such():
     mixed = lists(["u1"], "adjusted").assign(policy=["adjusted", "explore"])
-    group = group_of_user(pd.concat([mixed, lists(["u2"], "relevance")]))
-    assert group.to_dict() == {"u1": "adjusted", "u2": "relevance"}
+    control = lists(["u2"], "relevance")
+    both = pd.concat([mixed, control])
+    assert feedback.same_groups(both, HELD_OUT)
+    assert not feedback.same_groups(both, ~HELD_OUT)
+    assert not feedback.same_groups(both, pd.Series({"u1": True, "u2": True})), "u1 was not held out then"
+    assert not feedback.same_groups(both, pd.Series({"u1": False, "u2": False})), "u2 was held out then"
 
 
-def random_trial(lift: float) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """2,000 users in each group with one outcome on average, and ``lift`` more where adjusted."""
-    rng = np.random.default_rng(7)
-    groups = {"adjusted": [f"t{n}" for n in range(2_000)], "relevance": [f"c{n}" for n in range(2_000)]}
-    shown = pd.concat([lists(users, policy) for policy, users in groups.items()])
-    bought = [
-        (user, "a")
-        for policy, users in groups.items()
-        for user, times in zip(users, rng.poisson(1.0 + lift * (policy == "adjusted"), 2_000), strict=True)
-        for _ in range(times)
-    ]
-    return shown, outcomes(*bought)
+def test_behind_a_closed_gate_everybody_has_relevance_and_the_groups_stand():
+    closed = pd.concat([lists(["u1"], "relevance"), lists(["u2"], "relevance")])
+    assert feedback.same_groups(closed, HELD_OUT)
+    explored = closed.assign(policy=["relevance", "relevance", "relevance", "explore"])
+    assert not feedback.same_groups(explored, HELD_OUT), "u2 is held out and has a random slot"
 
 
-def test_a_planted_lift_is_inside_the_interval_and_zero_is_not():
-    lift = measured_lift(*random_trial(0.3))
-    assert lift is not None
-    assert 0.0 < lift.low < 0.3 < lift.high
+def test_a_rate_is_the_share_of_shown_pairs_taken_up():
+    shown = pd.DataFrame(
+        {
+            "user_id": ["u1", "u1", "u1", "u2", "u3"],
+            "item_id": ["a", "b", "a", "a", "a"],
+            "policy": ["adjusted", "adjusted", "adjusted", "adjusted", None],
+            "position": [1, 2, 1, 1, 1],
+        }
+    )
+    figures = feedback.rates(shown, pairs(("u1", "a"), ("u1", "a"), ("u3", "a")), "click_rate", ["policy"])
+    assert list(figures) == ["click_rate_adjusted"]
+    assert figures["click_rate_adjusted"].value == pytest.approx(1 / 3), "a, b and a: shown twice is one trial"
+    by_place = feedback.rates(shown, pairs(("u1", "a")), "click_rate", ["policy", "position"])
+    assert {name: figure.value for name, figure in by_place.items()} == {
+        "click_rate_adjusted_1": 0.5,
+        "click_rate_adjusted_2": 0.0,
+    }
 
 
-def test_no_lift_is_found_where_none_was_planted():
-    lift = measured_lift(*random_trial(0.0))
-    assert lift is not None
-    assert lift.low < 0.0 < lift.high
+def test_the_interval_of_a_rate_holds_the_truth_although_users_differ():
+    """Without the design effect it would hold it four times in five at best."""
+    rng, held, naive = np.random.default_rng(0), [], []
+    for _ in range(400):
+        users = np.repeat(np.arange(150), 20)
+        chance = np.repeat(rng.beta(0.5, 4.5, 150), 20)
+        hit = (rng.random(3_000) < chance).astype(float)
+        found, plain = feedback.clustered_rate(hit, users), feedback.clustered_rate(hit, np.arange(3_000))
+        held.append(found.low <= 0.1 <= found.high)
+        naive.append(plain.low <= 0.1 <= plain.high)
+    assert 0.86 < np.mean(held) < 0.94
+    assert np.mean(naive) < 0.8
 
 
-def test_users_without_outcomes_count_in_the_lift():
-    shown = pd.concat([lists(["t1", "t2"], "adjusted"), lists(["c1", "c2"], "relevance")])
-    lift = measured_lift(shown, outcomes(("t1", "a")))
-    assert lift is not None
-    assert lift.value == 0.5
+def test_no_hit_still_has_an_interval():
+    figure = feedback.clustered_rate(np.zeros(50), np.arange(50))
+    assert figure.value == figure.low == 0.0
+    assert 0.02 < figure.high < 0.1
 
 
-def test_a_lift_needs_two_users_in_each_group():
-    shown = pd.concat([lists(["t1", "t2"], "adjusted"), lists(["c1"], "relevance")])
-    assert measured_lift(shown, outcomes(("t1", "a"))) is None
+def random_slots(rng: np.random.Generator, effect: float, promised: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """600 users with one or two random slots and five spared candidates for each; users differ, effects too."""
+    rows, hits = [], []
+    for user in range(600):
+        keen, slots = rng.uniform(0, 0.3), int(rng.integers(1, 3))
+        for item in range(6 * slots):
+            shown = item < slots
+            rows.append((f"u{user}", f"i{item}", shown, promised))
+            if rng.random() < keen + shown * 2 * effect * rng.random():
+                hits.append((f"u{user}", f"i{item}"))
+    return pd.DataFrame(rows, columns=["user_id", "item_id", "shown", "effect"]), pairs(*hits)
+
+
+def test_random_slots_find_the_planted_effect_and_say_what_was_promised():
+    rng, held, values = np.random.default_rng(1), [], []
+    for _ in range(60):
+        figures = feedback.explored(*random_slots(rng, 0.1, 0.3))
+        values.append(figures["explore_effect"].value)
+        held.append(figures["explore_effect"].low <= 0.1 <= figures["explore_effect"].high)
+        assert figures["explore_effect_promised"] == pytest.approx(0.3)
+    assert np.mean(values) == pytest.approx(0.1, abs=0.01)
+    assert 0.8 <= np.mean(held) <= 0.98
+
+
+def test_spared_pairs_weigh_as_much_as_the_shown_ones_of_their_user():
+    tried = pd.DataFrame(
+        [("u1", "a", True, 0.0), ("u1", "b", False, 0.0), ("u2", "a", True, 0.0)]
+        + [("u2", f"s{n}", False, 0.0) for n in range(4)],
+        columns=["user_id", "item_id", "shown", "effect"],
+    )
+    figures = feedback.explored(tried, pairs(("u1", "b")))
+    assert figures["explore_effect"].value == pytest.approx(-0.5)
+
+
+def test_without_a_random_slot_there_is_nothing_to_compare():
+    tried = pd.DataFrame({"user_id": ["u1"], "item_id": ["a"], "shown": [True], "effect": [0.1]})
+    assert feedback.explored(tried, pairs()) == {}
+    assert feedback.explored(tried.iloc[:0], pairs()) == {}

@@ -34,7 +34,7 @@ def scores(users=1, items=12, seed=0):
 
 
 def test_lists_are_whole_sorted_and_without_repeats():
-    listed, alone = lists.build_lists(scores(60), HOW)
+    listed, alone, _ = lists.build_lists(scores(60), HOW)
     assert set(listed["policy"]) == {"adjusted", "relevance", "explore"}
     for _, user in listed.groupby("user_id"):
         assert user["rank"].tolist() == [1, 2, 3, 4, 5]
@@ -70,18 +70,18 @@ def test_unidentified_effects_rank_by_their_low_end():
 
 def test_short_list_relaxes_the_cap():
     one = scores().assign(category="same")
-    listed, _ = lists.user_lists(one, replace(HOW, explore_share=0.0), False)
+    listed, _, _ = lists.user_lists(one, replace(HOW, explore_share=0.0), False)
     assert len(listed) == 5
 
 
 def test_few_candidates_make_a_short_list_with_certain_places():
-    listed, _ = lists.user_lists(scores(items=3), HOW, False)
+    listed, _, _ = lists.user_lists(scores(items=3), HOW, False)
     assert len(listed) == 3
     assert listed["propensity"].tolist() == pytest.approx([1.0] * 3)
 
 
 def test_failed_gate_publishes_relevance_for_everyone_but_the_random_slots():
-    listed, alone = lists.build_lists(scores(40), replace(HOW, effects_hold=False))
+    listed, alone, _ = lists.build_lists(scores(40), replace(HOW, effects_hold=False))
     assert set(listed["policy"]) == {"relevance", "explore"}
     assert not listed["identified"].any()
     assert listed["effect"].notna().all()
@@ -93,7 +93,7 @@ def test_failed_gate_publishes_relevance_for_everyone_but_the_random_slots():
 
 
 def test_failed_gate_without_exploration_is_the_relevance_list():
-    listed, alone = lists.build_lists(scores(20), replace(HOW, effects_hold=False, explore_share=0.0))
+    listed, alone, _ = lists.build_lists(scores(20), replace(HOW, effects_hold=False, explore_share=0.0))
     assert listed["item_id"].tolist() == alone["item_id"].tolist()
     assert listed["propensity"].eq(1.0).all()
 
@@ -106,6 +106,26 @@ def test_a_user_s_propensities_add_up_to_the_list(effects_hold):
     item, kind = user["item_id"].to_numpy(), user["category"].to_numpy()
     best, likely = (lists.top(lists.by_best([key], item), kind, 5, 2) for key in (wanted, relevance))
     assert lists.place_probabilities(best, likely, 12, how).sum() == pytest.approx(5.0)
+
+
+def test_spared_candidates_are_drawn_as_the_random_slots_are_and_never_listed():
+    """Each candidate outside the list is as likely to be drawn for a slot as any other, and to be spared."""
+    shown, spared, nights = np.zeros(12), np.zeros(12), 1_500
+    user = scores()
+    for night in range(nights):
+        listed, _, tried = lists.user_lists(user, replace(HOW, run_date=HOW.run_date + timedelta(night)), False)
+        assert not set(listed["item_id"]) & set(tried.loc[~tried["shown"], "item_id"])
+        assert set(tried.loc[tried["shown"], "item_id"]) == set(listed.loc[listed["policy"] == "explore", "item_id"])
+        shown[tried.index[tried["shown"]]] += 1
+        spared[tried.index[~tried["shown"]]] += 1
+    pool = shown > 0
+    assert pool.sum() == 7 and (spared[~pool] == 0).all()
+    for counts in (shown[pool], spared[pool]):
+        assert np.abs(counts / counts.mean() - 1).max() < 0.2
+
+
+def test_held_out_users_try_nothing():
+    assert lists.user_lists(scores(), HOW, True).tried.empty
 
 
 def test_same_night_draws_the_same_lists():

@@ -201,14 +201,3 @@ def test_cleaned_rows_say_why_in_words():
     (row,) = parts.cleaned(counts)
     assert (row["came"], row["kept"], row["quarantined"]) == ("1,000", "990", "10 (1.00%)")
     assert row["reasons"] == ["6: a copy of a row that is kept", "4: new_reason"]
-
-
-def test_feedback_tells_a_measured_lift_from_none():
-    one = {"version_id": "abc", "run_date": "2024-01-01", "figures": {"feedback_adjusted_hit_rate": figure(0.5)}}
-    given = [(True, figure(0.2, 0.1, 0.3)), (True, None), (False, None)]
-    record = {"versions": [one | {"shown": shown, "lift": lift} for shown, lift in given]}
-    lifted, small, silent = parts.feedback(record)
-    assert "+0.200 outcomes a user, 90 % interval 0.1000 to 0.3000" in lifted["lift"]
-    assert lifted["rows"][0]["name"] == "hit rate, adjusted lists"
-    assert small["lift"] == "No measured lift: a group has fewer than two users."
-    assert silent["lift"] == "No measured lift: no exposure says that this list was shown."

@@ -1,0 +1,75 @@
+"""What the report says of earlier lists: how they did, what they changed, and what cannot be known."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from jobs.runtime.report_parts import Figure, figures, interval, number
+
+Version = Mapping[str, Any]
+GROUPS = {"adjusted": "adjusted lists", "relevance": "relevance lists", "explore": "random slots"}
+
+
+def feedback(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The running lift, what became of each version (newest last), and what the settings make unknowable."""
+    return {
+        "running": running(record["running"]) if record["running"] else None,
+        "unknown": record["unknown"],
+        "versions": [
+            {
+                "version_id": one["version_id"],
+                "run_date": one["run_date"],
+                "rows": figures(one["figures"], {name: words(name) for name in one["figures"]}),
+                "lift": lift(one),
+                "explore": explore(one["figures"]),
+            }
+            for one in record["versions"]
+        ],
+    }
+
+
+def running(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The lift since the control group began, of all users and of each segment."""
+    labels = {name: f"segment {label}" for name, label in record["labels"].items()} | {"lift_running": "all users"}
+    return {
+        "text": f"Since {record['since']}, {record['held_out']:,} of {record['users']:,} users have kept the relevance"
+        " list, drawn by a hash. What the adjusted lists added, in outcomes a user and outcome window:",
+        "rows": figures(record["figures"], labels),
+    }
+
+
+def lift(one: Version) -> str:
+    """The measured lift of one version in a sentence, or why there is none."""
+    found = one["lift"]
+    if not found:
+        return f"No measured lift: {one['why']}."
+    return (
+        f"Measured lift: {found['value']:+.3f} outcomes a user, 90 % interval {interval(found['low'], found['high'])};"
+        " the control group was drawn at random, so this is measured, not modelled."
+    )
+
+
+def explore(known: Mapping[str, Figure]) -> str:
+    """What random slots changed beside what the models had promised of the same items; empty where there were none."""
+    if "explore_effect" not in known:
+        return ""
+    found, promised = known["explore_effect"], known["explore_effect_promised"]
+    low, high = found["low"], found["high"]
+    assert low is not None and high is not None and promised["value"] is not None
+    kept = low <= promised["value"] <= high
+    return (
+        f"Random slots: a place changed the outcome probability of an item by {number(found['value'])}, 90 % interval"
+        f" {interval(low, high)}, against items drawn alike and not shown. The models had promised"
+        f" {number(promised['value'])}, which is {'inside' if kept else 'outside'} the interval."
+    )
+
+
+def words(name: str) -> str:
+    """A figure of a version in words."""
+    for start, said in (("click_rate_", "clicks a shown item"), ("outcome_rate_", "outcomes a shown item")):
+        if name.startswith(start):
+            policy, _, place = name.removeprefix(start).partition("_")
+            return f"{said}, {GROUPS.get(policy, policy)}" + (f", place {place}" if place else "")
+    group, _, metric = name.partition("_")
+    if group in GROUPS and metric and group != "explore":
+        return f"{metric.replace('_', ' ').replace('ndcg', 'NDCG').replace('map', 'MAP')}, {GROUPS[group]}"
+    return name.replace("_", " ")

@@ -1,0 +1,58 @@
+"""Earlier lists in words: lift or why there is none, promise against random slots, and every figure by its name."""
+
+import pytest
+
+from jobs.runtime import report_feedback
+from tests.runtime.test_report_parts import figure
+
+ONE = {"version_id": "abc", "run_date": "2024-01-01", "figures": {}, "lift": None, "why": "a group is too small"}
+NOTHING = {"versions": [ONE], "running": None, "unknown": []}
+
+
+def test_a_measured_lift_is_told_from_none() -> None:
+    lifted = report_feedback.lift(ONE | {"lift": figure(0.2, 0.1, 0.3)})
+    assert "+0.200 outcomes a user, 90 % interval 0.1000 to 0.3000" in lifted
+    assert report_feedback.lift(ONE) == "No measured lift: a group is too small."
+
+
+@pytest.mark.parametrize(("promised", "said"), [(0.25, "inside"), (0.4, "outside")])
+def test_random_slots_stand_beside_the_promise(promised: float, said: str) -> None:
+    known = {"explore_effect": figure(0.2, 0.1, 0.3), "explore_effect_promised": figure(promised)}
+    sentence = report_feedback.explore(known)
+    assert f"promised {promised:.4f}, which is {said} the interval" in sentence
+    assert "0.1000 to 0.3000" in sentence
+
+
+def test_without_random_slots_nothing_is_said_of_them() -> None:
+    assert report_feedback.explore({"adjusted_ndcg": figure(0.5)}) == ""
+    (one,) = report_feedback.feedback(NOTHING)["versions"]
+    assert one["explore"] == "" and one["rows"] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("adjusted_hit_rate", "hit rate, adjusted lists"),
+        ("relevance_ndcg", "NDCG, relevance lists"),
+        ("click_rate_explore", "clicks a shown item, random slots"),
+        ("outcome_rate_adjusted_3", "outcomes a shown item, adjusted lists, place 3"),
+        ("outcome_rate_legacy", "outcomes a shown item, legacy"),
+        ("explore_effect_promised", "explore effect promised"),
+        ("coverage", "coverage"),
+    ],
+)
+def test_every_figure_has_words(name: str, said: str) -> None:
+    assert report_feedback.words(name) == said
+
+
+def test_the_running_lift_names_its_segments() -> None:
+    record = {
+        "since": "2024-01-01",
+        "users": 1000,
+        "held_out": 50,
+        "figures": {"lift_running": figure(0.1, 0.0, 0.2), "lift_running_segment_2": figure(0.3, -0.1, 0.7)},
+        "labels": {"lift_running_segment_2": "many purchases"},
+    }
+    found = report_feedback.feedback(NOTHING | {"running": record})["running"]
+    assert "Since 2024-01-01, 50 of 1,000 users" in found["text"]
+    assert [row["name"] for row in found["rows"]] == ["all users", "segment many purchases"]
