@@ -19,15 +19,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from jobs.check_effects import checks
-from jobs.models import engine, lift, lists, ranker, simulated_log, simulation
+from jobs.models import effect_figures, engine, lift, lists, ranker, refutation, simulated_log, simulation
 from jobs.models.lists import ListSettings
 from jobs.models.metrics import as_document
 from jobs.models.prior import COUNTS
 from jobs.models.scoring import Scorer
 from jobs.models.simulated_log import Log, Masks
 from jobs.models.simulation import Floats, Places, Scenario, State, World
-from jobs.runtime.errors import SetupError
+from jobs.runtime.errors import DataError, SetupError
 from jobs.runtime.site import Effects, Outcome, Ranker, Ranking, Site
+from jobs.tables.contracts import FEATURES
 
 USERS, ITEMS, WARM_UP = 400, 48, 8
 FIRST = date(2024, 1, 1)
@@ -138,12 +139,17 @@ def adjusted(run: Run, night: int) -> list[Shown]:
     """The night: ranker, effects, gate, scores, lists; arm 0 is the control group."""
     site, how = run.site, run.site.effects
     fitted = ranker.fit(simulated_log.labelled(run.log, site), site.ranker, site.seed)
-    trials, pairs = simulated_log.trials(run.log, site)
-    fit = engine.fit_effects(trials, pairs, *simulated_log.fit_prior(run.log, site), how, site.seed)
-    documents = {name: as_document(figure) for name, figure in fit.figures.items()}
-    made = checks({"metrics": documents, "refutations": engine.refute(trials, how, site.seed)}, how)
+    trials = simulated_log.trials(run.log, site)
+    if lack := engine.short_arm(trials.trials, how.folds):
+        raise DataError(f"night {night}: {lack}")
+    fit = engine.fit(trials, FEATURES, *simulated_log.fit_prior(run.log, site), how, site.seed)
+    figures = effect_figures.figures(trials, fit, how.bootstrap, site.seed)
+    documents = {name: as_document(figure) for name, figure in figures.items()}
+    made = checks({"metrics": documents, "refutations": refutation.attempts(trials.trials, how, site.seed)}, how)
     passed = all(check["passed"] for check in made)
-    scorer = Scorer(fitted.booster, fitted.calibration, fit.propensity, fit.effects, how.folds, how.overlap_eps)
+    scorer = Scorer(
+        fitted.booster, fitted.calibration, fit.propensity, fit.effects, how.folds, how.overlap_eps, FEATURES
+    )
     settings = ListSettings(
         site.site,
         FIRST + timedelta(weeks=night),

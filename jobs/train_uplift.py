@@ -40,7 +40,6 @@ from jobs.tables.contracts import (
 from jobs.tables.lake import Lake
 
 INPUTS = (TRIALS, PAIR_PERIODS, USER_PERIODS, ITEM_PERIODS, USER_PROFILES)
-REFUTATION_TRIALS = 60_000
 
 
 def read_sample(args: JobArgs, lake: Lake, frame: pd.DataFrame, items: pd.DataFrame) -> tuple[Sample, Prior]:
@@ -139,9 +138,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "adjusted": list(adjusted),
         "calibration": {name: getattr(fitted.effects, name) for name in ("slopes", "intercept", "error")},
         "metrics": {name: metrics.as_document(figure) for name, figure in figures.items()},
-        "refutations": refutation.attempts(
-            refutation.subsample(trials.trials, REFUTATION_TRIALS, "refutation"), how, seed
-        ),
+        "refutations": refutation.attempts(trials.trials, how, seed),
         "balance": balance.to_dict("list"),
     } | effect_figures.curves(trials, fitted.predicted)
     found = diagnosis.diagnose(trials, fitted, adjusted, how, seed)

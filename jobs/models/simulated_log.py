@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from jobs.models import prior, ranker
 from jobs.models.doubly_robust import Trials
-from jobs.models.engine import Pairs
 from jobs.models.folds import fold_of, uniform_rows
 from jobs.models.prior import Prior
+from jobs.models.sample import Sample
 from jobs.models.simulation import Floats
 from jobs.runtime.site import Site
 from jobs.tables.contracts import FEATURES, SOURCES
@@ -197,7 +197,7 @@ def fit_prior(log: Log, site: Site) -> tuple[Prior, frozenset[str]]:
     return prior.fit(cells, list(goods), list(_categories(log)), folds), both_arms
 
 
-def trials(log: Log, site: Site) -> tuple[Trials, Pairs]:
+def trials(log: Log, site: Site) -> Sample:
     """Trials of the later half of the history, sampled to ``max_trials`` at one rate, with what came before them."""
     periods = min(site.history_periods, len(log))
     made = Masks.of(log, log, periods)
@@ -225,7 +225,9 @@ def trials(log: Log, site: Site) -> tuple[Trials, Pairs]:
     found, shown, outcome, logged, counts, users, items = (np.concatenate(part) for part in zip(*parts, strict=True))
     weight, fold = np.full(len(users), 1.0 / share), fold_of(users, site.effects.folds)
     drawn = Trials(found, shown.astype(np.int32), outcome.astype(np.float64), weight, users, fold)
-    return drawn, Pairs(items, counts, logged)
+    category = _categories(log)[pd.Index(names("i", len(log.category))).get_indexer(items)]
+    everyone, unknown = np.full(len(items), "all", dtype=object), np.full(len(items), -1, np.int32)
+    return Sample(drawn, items, category, everyone, counts, unknown, logged, None)
 
 
 def _categories(log: Log) -> NDArray[np.object_]:
