@@ -16,7 +16,15 @@ from jobs.tables import versions
 from jobs.tables.contracts import ITEM_EFFECTS, RECOMMENDATIONS, RELEVANCE_LISTS, RUN_METRICS, USER_PROFILES
 from jobs.tables.lake import Lake
 
-HEADLINE = ("ranker_ndcg_10", "qini", "average_effect", "list_effect", "list_effect_by_relevance", "effects_gate")
+HEADLINE = (
+    "ranker_ndcg_10",
+    "qini",
+    "average_effect",
+    "list_effect",
+    "list_effect_by_relevance",
+    "ope_gain_over_relevance_dr",
+    "effects_gate",
+)
 
 
 def headline(metrics: pa.Table) -> dict[str, Estimate | float]:

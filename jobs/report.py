@@ -6,7 +6,6 @@ stays published.
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import date
 from typing import Any
 
 import pyarrow.dataset as ds
@@ -63,20 +62,11 @@ def verdict(lake: Lake) -> Part:
     }
 
 
-def published_before(args: JobArgs) -> tuple[date, str] | None:
-    """Run date and version that the newest earlier night published, by the lake's records."""
-    for day in reversed(Lake(args).dates("published")):
-        record = Lake(replace(args, date=day)).read_json("published")
-        if record["state"] in ("published", "unchanged"):
-            return day, str(record["version_id"])
-    return None
-
-
 def changes(args: JobArgs, lake: Lake) -> Part:
     """What is different from the version published before, and from plain relevance."""
     lists = lake.read_pandas(RECOMMENDATIONS, ["user_id", "rank", "item_id", "policy"])
     out = {"overlap": parts.list_overlap(lists, lake.read_pandas(RELEVANCE_LISTS)), "before": None, "places": ""}
-    before = published_before(args)
+    before = lake.published_before()
     if before:
         day, version = before
         of_version = ds.field("version_id") == version

@@ -141,7 +141,7 @@ def test_the_version_before_is_the_newest_that_was_really_published(args: JobArg
         write_night(night, version)
         Lake(night).write_json("published", PUBLISHED | {"version_id": version, "state": state})
     write_night(args, "abcdef12")
-    assert report.published_before(args) == (DAY - timedelta(7), "aaaaaaa2")
+    assert Lake(args).published_before() == (DAY - timedelta(7), "aaaaaaa2")
     text = page(args)
     assert "version aaaaaaa2 of 2024-01-01" in text and "0.0% hold another item" in text
 

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from jobs.models.doubly_robust import Z90, Trials, clustered
+from jobs.models.doubly_robust import Z90, clustered
 from jobs.models.metrics import QUANTILES, Estimate
-from jobs.models.propensity import effective_sample_size
+from jobs.models.propensity import effective_sample_size, overlap
 
 Floats = NDArray[np.float64]
 METHODS = ("ips", "snips", "dm", "dr")
@@ -48,17 +48,19 @@ class Rounds:
         return effective_sample_size(self.ratio * self.weight)
 
 
-def of_trials(trials: Trials, e: Floats, mu0: Floats, mu1: Floats, shown: Floats) -> Rounds:
-    """Rounds whose action is showing or not; ``shown`` is the judged list's probability of showing the trial's item."""
-    treated = trials.treated == 1
+def of_scores(scores: pd.DataFrame, shown: Floats) -> Rounds:
+    """Rounds of TRIAL_SCORES whose action is showing or not; ``shown`` (n,) is the list's probability of showing."""
+    treated = scores["treated"].to_numpy() == 1
+    names = ("outcome", "weight", "e", "mu0", "mu1")
+    outcome, weight, e, mu0, mu1 = (scores[name].to_numpy(np.float64) for name in names)
     return Rounds(
-        trials.outcome,
+        outcome,
         np.where(treated, e, 1 - e),
         np.where(treated, shown, 1 - shown),
         np.where(treated, mu1, mu0),
         shown * mu1 + (1 - shown) * mu0,
-        trials.users,
-        trials.weight,
+        scores["user_id"].to_numpy(),
+        weight,
     )
 
 
@@ -96,19 +98,26 @@ def compare(first: Rounds, second: Rounds) -> dict[str, Estimate]:
     return found
 
 
-def judge(
-    trials: Trials, e: Floats, mu0: Floats, mu1: Floats, listed: Mapping[str, NDArray[np.bool_]]
-) -> dict[str, Estimate | float]:
-    """Figures of several lists on the same trials, which should have overlap; the first is compared with the others.
+def judge(scores: pd.DataFrame, lists: Mapping[str, pd.DataFrame], eps: float) -> dict[str, Estimate | float]:
+    """Figures of several lists on the same past trials; the first is compared with the others.
 
-    ``listed`` says of each list whether it holds the trial's item, shape (n,); its policy shows exactly what it holds.
-    Returned are the mean outcome a trial, ``<list>_<method>``; effective sample sizes, ``<list>_ess`` of all trials and
-    ``<list>_ess_listed`` of those whose item it holds; and ``gain_over_<list>_<method>``, the first list's value less
-    this one's.
+    ``scores`` is TRIAL_SCORES; ``lists`` have user_id and item_id, and the policy of a list shows exactly what it
+    holds. Only trials with overlap of users who have all the lists are judged; without one there is no figure but
+    their number. Returned are ``trials`` and ``users``; the mean outcome a trial, ``<list>_<method>``; effective
+    sample sizes, ``<list>_ess`` of all trials and ``<list>_ess_listed`` of those whose item it holds; and
+    ``gain_over_<list>_<method>``, the first list's value less this one's.
     """
-    rounds = {name: of_trials(trials, e, mu0, mu1, holds.astype(np.float64)) for name, holds in listed.items()}
+    users = set.intersection(*(set(table["user_id"]) for table in lists.values()))
+    scores = scores[overlap(scores["e"].to_numpy(), eps) & scores["user_id"].isin(users).to_numpy()]
+    found: dict[str, Estimate | float] = {
+        "trials": float(len(scores)),
+        "users": float(scores["user_id"].nunique()),
+    }
+    if scores.empty:
+        return found
+    listed = {name: holds(scores, table) for name, table in lists.items()}
+    rounds = {name: of_scores(scores, held.astype(np.float64)) for name, held in listed.items()}
     first = next(iter(rounds.values()))
-    found: dict[str, Estimate | float] = {}
     for name, mine in rounds.items():
         found |= {f"{name}_{method}": value for method, value in evaluate(mine).items()}
         found[f"{name}_ess"] = mine.effective
@@ -116,6 +125,13 @@ def judge(
         if mine is not first:
             found |= {f"gain_over_{name}_{method}": value for method, value in compare(first, mine).items()}
     return found
+
+
+def holds(scores: pd.DataFrame, lists: pd.DataFrame) -> NDArray[np.bool_]:
+    """Whether the list of the trial's user has the trial's item, shape (n,)."""
+    keys = ["user_id", "item_id"]
+    found = scores[keys].merge(lists[keys].assign(listed=True), how="left", on=keys, validate="many_to_one")
+    return found["listed"].notna().to_numpy()
 
 
 def bootstrap(rounds: Rounds, draws: int = 500, seed: int = 0) -> dict[str, Estimate]:

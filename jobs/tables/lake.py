@@ -76,6 +76,14 @@ class Lake:
             and self.fs.get_file_info(f"{self._folder(name, day)}/manifest.json").type == pafs.FileType.File
         )
 
+    def published_before(self) -> tuple[date, str] | None:
+        """Run date and version of the newest earlier night that published its lists; None before the first."""
+        for day in reversed(self.dates("published")):
+            record = self.manifest("published", day)["document"]
+            if record["state"] in ("published", "unchanged"):
+                return day, str(record["version_id"])
+        return None
+
     def digest(self, tables: Iterable[Table]) -> str:
         """sha256 over the contents of tables as they are read tonight, history included."""
         parts = [

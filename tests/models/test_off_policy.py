@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from jobs.models import off_policy
@@ -124,20 +125,6 @@ def test_no_overlap_is_worth_nothing_by_weighting_and_has_no_effective_round():
     assert off_policy.evaluate(never)["ips"].value == 0.0
 
 
-def test_list_that_shows_where_it_helps_is_worth_more():
-    planted = plant(0.3)
-    t, keen = planted.trials, (planted.propensity - 0.15) / 0.6
-    mu0 = 0.05 + 0.35 * keen
-    mu1 = mu0 + planted.effect
-    good, bad = (planted.effect > 0).astype(float), (planted.effect == 0).astype(float)
-    made = [off_policy.of_trials(t, planted.propensity, mu0, mu1, shown) for shown in (good, bad)]
-    gain = off_policy.compare(*made)
-    truth = float((planted.effect * (good - bad)).mean())
-    assert set(gain) == set(METHODS)
-    assert all(gain[method].low <= truth <= gain[method].high for method in ("ips", "snips", "dr"))
-    assert gain["dr"].low > 0.1
-
-
 def test_sampled_rounds_are_worth_what_all_rounds_are():
     """Rounds without a reward drawn at a fifth and weighted by five."""
     whole, truth = bandit(5, rows=40_000)
@@ -165,21 +152,67 @@ def test_a_weight_counts_like_repeated_rounds():
         assert one.document() == pytest.approx(other.document())
 
 
-def test_lists_are_judged_on_the_same_trials_and_the_better_one_gains():
+def scored() -> pd.DataFrame:
+    """TRIAL_SCORES of a planted world, every trial of an item of its own; ``helped`` where showing adds something."""
     planted = plant(0.3)
-    t, keen = planted.trials, (planted.propensity - 0.15) / 0.6
-    mu0 = 0.05 + 0.35 * keen
-    good, bad = planted.effect > 0, planted.effect == 0
+    t, mu0 = planted.trials, 0.05 + 0.35 * (planted.propensity - 0.15) / 0.6
+    return pd.DataFrame(
+        {
+            "user_id": t.users,
+            "item_id": [f"i{row}" for row in range(len(t.users))],
+            "treated": t.treated,
+            "outcome": t.outcome,
+            "weight": t.weight,
+            "e": planted.propensity,
+            "mu0": mu0,
+            "mu1": mu0 + planted.effect,
+            "helped": planted.effect > 0,
+        }
+    )
+
+
+def estimate(found: dict[str, Estimate | float], name: str) -> Estimate:
+    figure = found[name]
+    assert isinstance(figure, Estimate)
+    return figure
+
+
+def test_lists_are_judged_on_the_same_trials_and_the_one_that_shows_where_it_helps_gains():
+    scores = scored()
+    scores = scores[scores.groupby("user_id")["helped"].transform("nunique") == 2]  # users who have both lists
+    good, bad = scores[scores["helped"]], scores[~scores["helped"]]
     lists = {"published": good, "relevance": bad, "before": good}
-    found = off_policy.judge(t, planted.propensity, mu0, mu0 + planted.effect, lists)
+    found = off_policy.judge(scores, lists, 0.02)
     assert set(found) == {
+        "trials",
+        "users",
         *(f"{name}_{figure}" for name in lists for figure in (*METHODS, "ess", "ess_listed")),
         *(f"gain_over_{name}_{method}" for name in ("relevance", "before") for method in METHODS),
     }
-    gain, none = found["gain_over_relevance_dr"], found["gain_over_before_dr"]
-    assert isinstance(gain, Estimate) and isinstance(none, Estimate)
-    assert gain.low > 0.1 and none.low == none.high == 0.0
-    value, truth = found["published_snips"], float((mu0 + planted.effect * good).mean())
-    assert isinstance(value, Estimate) and value.low <= truth <= value.high
-    shown = 1 / planted.propensity[good & (t.treated == 1)]
+    truth = float(((scores["mu1"] - scores["mu0"]) * np.where(scores["helped"], 1, -1)).mean())
+    for method in ("ips", "snips", "dr"):
+        gain = estimate(found, f"gain_over_relevance_{method}")
+        assert gain.low <= truth <= gain.high, method
+    assert estimate(found, "gain_over_relevance_dr").low > 0.1
+    assert estimate(found, "gain_over_before_dr").low == estimate(found, "gain_over_before_dr").high == 0.0
+    value = float(np.where(scores["helped"], scores["mu1"], scores["mu0"]).mean())
+    assert estimate(found, "published_snips").low <= value <= estimate(found, "published_snips").high
+    shown = 1 / good["e"][good["treated"] == 1]
     assert found["published_ess_listed"] == pytest.approx(shown.sum() ** 2 / (shown**2).sum())
+
+
+def test_only_trials_with_overlap_of_users_with_every_list_are_judged():
+    scores = scored()
+    scores.loc[:4_999, "e"] = 0.01
+    some = scores[scores["user_id"] > "u5"]
+    found = off_policy.judge(scores, {"published": scores, "relevance": some}, 0.02)
+    assert found["trials"] == (some["e"] > 0.02).sum() > 0
+    assert found["users"] == some.loc[some["e"] > 0.02, "user_id"].nunique()
+    everybody = scores.assign(e=0.01)
+    assert off_policy.judge(everybody, {"published": scores}, 0.02) == {"trials": 0.0, "users": 0.0}
+
+
+def test_holding_is_by_user_and_item():
+    scores = pd.DataFrame({"user_id": ["u", "u", "v", "v"], "item_id": ["a", "b", "a", "a"]})
+    lists = pd.DataFrame({"user_id": ["u", "v"], "item_id": ["b", "a"], "rank": [1, 1]})
+    assert off_policy.holds(scores, lists).tolist() == [False, True, True, True]
