@@ -94,7 +94,8 @@ def test_a_twin_s_counts_are_his_own_and_play_is_the_site_s(log: Log) -> None:
 
 
 def test_trials_are_of_the_later_half_with_counts_from_before_them(log: Log) -> None:
-    trials, pairs = simulated_log.trials(log, SITE)
+    pairs = simulated_log.trials(log, SITE)
+    trials = pairs.trials
     possible = sum(
         int((log.active[now][:, None] & log.shown[now].any(axis=0)[None, :]).sum())
         for now in (PERIODS - 2, PERIODS - 1)
@@ -112,7 +113,7 @@ def test_a_sample_weighs_as_much_as_all(log: Log) -> None:
     few = SITE.model_copy(
         update={"effects": Effects.model_construct(**(SITE.effects.model_dump() | {"max_trials": 60}))}
     )
-    every, drawn = (simulated_log.trials(log, site)[0] for site in (SITE, few))
+    every, drawn = (simulated_log.trials(log, site).trials for site in (SITE, few))
     assert 30 < len(drawn.outcome) < 90
     assert drawn.weight[0] == pytest.approx(len(every.outcome) / 60)
 
