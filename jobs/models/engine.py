@@ -80,7 +80,8 @@ def fit(
 ) -> Fitted:
     """Fit everything; ``both_arms`` holds the items seen shown and not shown, ``adjusted`` names the features."""
     trials = sample.trials
-    model, estimated = propensity.fit(trials.matrix, trials.treated, trials.weight, trials.fold, how, seed)
+    history = propensity.columns(trials.matrix, sample.counts)
+    model, estimated = propensity.fit(history, trials.treated, trials.weight, trials.fold, how, seed)
     e = propensity.with_logged(estimated, sample.logged)
     inside, clipped = propensity.overlap(e, how.overlap_eps), propensity.clip(e, how.overlap_eps)
     posterior = priors.posterior(trials.fold, sample.item, sample.counts)

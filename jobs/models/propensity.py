@@ -30,6 +30,17 @@ class Propensity:
         return self.calibration.apply(raw)
 
 
+def columns(features: NDArray[np.float32], counts: NDArray[Any]) -> NDArray[np.float32]:
+    """Features and how often the pair was shown so far: shares of its periods, and the periods of both arms.
+
+    ``counts`` has shape (n, 4), of the periods strictly before the trial's.
+    """
+    shown, not_shown = counts[:, 0], counts[:, 2]
+    every = shown + not_shown
+    share = np.divide(shown, every, out=np.full(len(counts), np.nan), where=every > 0)
+    return np.column_stack([features, share, shown, not_shown]).astype(np.float32)
+
+
 def fit(
     matrix: NDArray[np.float32], treated: NDArray[Any], weight: Floats, fold: NDArray[np.int64], how: Effects, seed: int
 ) -> tuple[Propensity, Floats]:

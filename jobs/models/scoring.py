@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from jobs.models import ranker, uplift
+from jobs.models import propensity, ranker, uplift
 from jobs.models.boosting import Calibration
 from jobs.models.doubly_robust import Z90
 from jobs.models.folds import fold_of
@@ -68,7 +68,7 @@ class Scorer:
         matrix = every[:, [ranker.COLUMNS.index(name) for name in self.adjusted]]
         counts = frame[list(COUNTS)].fillna(0).astype(np.int32)
         fold = fold_of(frame["user_id"], self.folds)
-        e = self.propensity.predict(matrix, fold)
+        e = self.propensity.predict(propensity.columns(matrix, counts.to_numpy()), fold)
         posterior = self.effects.prior.posterior(fold, frame["item_id"], counts.to_numpy())
         seen = uplift.columns(matrix, self.adjusted, posterior, counts.to_numpy())
         learnt = self.effects.learner.predict(seen, clip(e, self.overlap_eps), fold)

@@ -25,3 +25,9 @@ def test_logged_propensity_wins_where_there_is_one():
 def test_effective_sample_size_is_the_count_for_equal_weights_and_less_otherwise():
     assert np.isclose(propensity.effective_sample_size(np.full(10, 3.0)), 10)
     assert propensity.effective_sample_size(np.array([1.0, 9.0])) < 1.3
+
+
+def test_columns_add_how_often_the_pair_was_shown_so_far():
+    counts = np.array([[3, 1, 1, 0], [0, 0, 0, 0]])
+    found = propensity.columns(np.array([[7.0], [8.0]], np.float32), counts)
+    assert np.array_equal(found, np.float32([[7, 0.75, 3, 1], [8, np.nan, 0, 0]]), equal_nan=True)

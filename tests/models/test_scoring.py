@@ -36,7 +36,7 @@ def scorer(adjusted: tuple[str, ...] = FEATURES) -> scoring.Scorer:
     return scoring.Scorer(
         booster(len(ranker.COLUMNS), 9, **logistic),
         Calibration((0.0, 1.0), (0.0, 0.5)),
-        Propensity((booster(width, 1, **logistic), booster(width, 2, **logistic)), SQUEEZE),
+        Propensity((booster(width + 3, 1, **logistic), booster(width + 3, 2, **logistic)), SQUEEZE),
         scoring.Effects(PRIOR, learner, SLOPES, INTERCEPT, ERROR, frozenset({"i0"})),
         2,
         EPS,
@@ -63,8 +63,9 @@ def by_hand(one: scoring.Scorer, row: pd.Series) -> dict[str, float | bool]:
     features = row[list(one.adjusted)].to_numpy(dtype=np.float32)[None, :]
     of_pair = row[[name for name in one.adjusted if name not in USER_FEATURES]].to_numpy(dtype=np.float32)
     fold = int(fold_of([row["user_id"]], 2)[0])
-    e = 0.02 + 0.96 * float(predict(one.propensity.boosters[fold], features)[0])
     n1, y1, n0, y0 = (0.0 if np.isnan(row[name]) else row[name] for name in COUNTS)
+    history = np.array([[n1 / (n1 + n0) if n1 + n0 else np.nan, n1, n0]], np.float32)
+    e = 0.02 + 0.96 * float(predict(one.propensity.boosters[fold], np.hstack([features, history]))[0])
     before = WEIGHTS[fold, {"i0": 0, "i1": 1}.get(row["item_id"], 2)].astype(float)
     rate1, rate0 = prior.SHOWN, prior.NOT_SHOWN
     after = before * rate1**y1 * (1 - rate1) ** (n1 - y1) * rate0**y0 * (1 - rate0) ** (n0 - y0)
