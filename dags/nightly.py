@@ -33,6 +33,24 @@ PARAMS = {
     ),
     "force": Param(False, type="boolean", description="Publish even where a newer run date is published."),
     "dry_run": Param(False, type="boolean", description="Do everything but publish."),
+    "choose_ranker": Param(
+        None,
+        type=["null", "string"],
+        enum=[None, "challenger", "champion"],
+        description="Whose ranker makes the lists, against the comparison. Empty: the comparison decides.",
+    ),
+    "choose_uplift": Param(
+        None,
+        type=["null", "string"],
+        enum=[None, "challenger", "champion", "relevance"],
+        description="Whose effects rank the lists, against the gate; relevance: nobody's. Empty: the gate decides.",
+    ),
+    "reason": Param(
+        None,
+        type=["null", "string"],
+        maxLength=500,
+        description="Why a choice is made; it is recorded with it.",
+    ),
 }
 
 

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from jobs import __version__
 from jobs.models import off_policy
+from jobs.models.decisions import RELEVANCE
 from jobs.models.lists import Lists, ListSettings, build_lists, held_out
 from jobs.models.metrics import as_document, bootstrap_mean
 from jobs.runtime import tracking
@@ -81,14 +82,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = JobArgs.parse(argv)
     lake = Lake(args)
     ranker, uplift, gate, judged = (lake.read_json(name) for name in ("ranker", "uplift", "effects_gate", "feedback"))
-    how = settings(args, bool(gate["passed"]))
+    chosen = {model: lake.read_json(f"chosen_{model}") for model in ("ranker", "uplift")}
+    how = settings(args, chosen["uplift"]["decision"]["chosen"] != RELEVANCE)
     inputs = lake.digest([RAW_USERS, RAW_ITEMS, RAW_INTERACTIONS, RAW_EXPOSURES])
     constants = {
         "run_date": args.date,
-        "ranker_version": ranker["version"],
-        "uplift_version": uplift["version"] if gate["passed"] else None,
+        "ranker_version": chosen["ranker"]["version"],
+        "uplift_version": chosen["uplift"]["version"] if how.effects_hold else None,
         "version_id": tracking.short_hash(
-            args.date.isoformat(), args.site.digest, __version__, ranker["sha256"], uplift["sha256"], inputs
+            args.date.isoformat(),
+            args.site.digest,
+            __version__,
+            *(one["sha256"] for one in chosen.values()),
+            str(how.effects_hold),  # a person may decide otherwise than the data
+            inputs,
         ),
         "mlflow_run_id": tracking.night_run(args),
     }
@@ -113,7 +120,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     tried = pd.concat(explored, ignore_index=True).assign(version_id=constants["version_id"])
     lake.write_arrow(EXPLORED, _arrow(tried, EXPLORED.arrow_schema), inputs=[SCORES])
     shares = {name: as_document(float(getattr(args.site, name))) for name in ("holdout_share", "explore_share")}
-    records = [ranker, uplift, judged, {"metrics": shares}, lake.read_json("diagnosis"), judge_lists(args, lake)]
+    records = [ranker, uplift, judged, {"metrics": shares}, *chosen.values()]
+    records += [lake.read_json("diagnosis"), judge_lists(args, lake)]
     write_metrics(lake, pd.concat(totals, ignore_index=True), records, gate, args.site.seed)
     return 0
 

@@ -8,7 +8,11 @@ answers to a policy that reacts within a period, and how much hidden confounding
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jobs.models import decisions
+from jobs.models.decisions import Decision
+from jobs.models.metrics import Estimate
 from jobs.runtime.args import JobArgs, run
+from jobs.runtime.choices import Champion, Registered, record_choice
 from jobs.runtime.site import Effects
 from jobs.tables.lake import Lake
 
@@ -61,8 +65,17 @@ def checks(record: Mapping[str, Any], how: Effects) -> list[dict[str, Any]]:
     ]
 
 
+def decide(args: JobArgs, made: list[dict[str, Any]], champion: Mapping[str, Any]) -> Decision:
+    """Which effects rank tonight: by the gate, unless a person chose otherwise."""
+    failed = [str(check["name"]) for check in made if not check["passed"]]
+    qini = Estimate(**champion["qini"]) if champion["qini"] else None
+    possible = (decisions.CHALLENGER, decisions.RELEVANCE, *([] if champion["missing"] else [decisions.CHAMPION]))
+    decision = decisions.decide_uplift(failed, qini, champion["missing"])
+    return decision.overridden(args.choices.get("uplift"), args.reason, possible)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write and print the gate's decision, and the diagnosis's warnings beside it."""
+    """Write and print the gate's checks of the challenger, the diagnosis's warnings, and which effects rank tonight."""
     args = JobArgs.parse(argv)
     lake = Lake(args)
     record, warnings = lake.read_json("uplift"), lake.read_json("diagnosis")["warnings"]
@@ -72,9 +85,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{'pass' if check['passed'] else 'FAIL'}  {check['name']} = {check['value']:.5g}: {check['meaning']}")
     for warning in warnings:
         print(f"warn  {warning}")
-    if not passed:
-        print("EFFECTS GATE FAILED: tonight everyone gets the relevance list; effects are shown as not identified")
     lake.write_json("effects_gate", {"passed": passed, "checks": made, "warnings": warnings})
+    champion = record["champion"]
+    decision = decide(args, made, champion)
+    if decision.chosen == decisions.RELEVANCE:
+        print("EFFECTS GATE FAILED: tonight everyone gets the relevance list; effects are shown as not identified")
+    record_choice(lake, "uplift", decision, Registered.of(record), Champion.of(champion))
     return 0
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import mlflow
 import pyarrow as pa
 
+from jobs.models.decisions import CHALLENGER, CHAMPION, RELEVANCE
 from jobs.models.metrics import Estimate, of_document
 from jobs.runtime import registry, tracking
 from jobs.runtime.args import JobArgs, run
@@ -16,6 +17,11 @@ from jobs.tables import versions
 from jobs.tables.contracts import ITEM_EFFECTS, RECOMMENDATIONS, RELEVANCE_LISTS, RUN_METRICS, USER_PROFILES
 from jobs.tables.lake import Lake
 
+VERDICTS = {
+    CHALLENGER: "effects proved: adjusted lists",
+    CHAMPION: "tonight's effects NOT proved: adjusted lists by the champion's",
+    RELEVANCE: "effects NOT proved: relevance lists for everyone",
+}
 HEADLINE = (
     "ranker_ndcg_10",
     "qini",
@@ -61,8 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Publish RECOMMENDATIONS and the tables beside them; a dry run moves nothing."""
     args = JobArgs.parse(argv)
     lake = Lake(args)
-    passed = lake.read_json("effects_gate")["passed"]
-    verdict = "effects proved: adjusted lists" if passed else "effects NOT proved: relevance lists for everyone"
+    chosen = {model: lake.read_json(f"chosen_{model}") for model in ("ranker", "uplift")}
+    verdict = VERDICTS[chosen["uplift"]["decision"]["chosen"]]
     lists = lake.read_arrow(RECOMMENDATIONS, RECOMMENDATIONS.names)
     metrics = lake.read_arrow(RUN_METRICS, RUN_METRICS.names)
     with tracking.nested_run(args, "publish", [RECOMMENDATIONS]):
@@ -72,6 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"{done['state']}: version {done['version_id']} of {args.date}, {done['rows']:,} rows; {verdict}")
     lake.write_json("published", {name: str(value) for name, value in done.items()} | {"verdict": verdict})
     tags = {"version_id": done["version_id"], "verdict": verdict, "state": done["state"]}
+    tags |= {f"decision_{model}": one["decision"]["said"] for model, one in chosen.items()}
     tracking.finish_night(args, headline(metrics), tags)
     return 0
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow.dataset as ds
 
+from jobs.models.decisions import CHALLENGER
 from jobs.runtime import pages, report_feedback
 from jobs.runtime import report_parts as parts
 from jobs.runtime.args import JobArgs, run
@@ -42,14 +43,14 @@ def part(make: Callable[[], Part]) -> Part:
 
 def verdict(lake: Lake) -> Part:
     """The night in one sentence, and what was published."""
-    published, passed = lake.read_json("published"), bool(lake.read_json("effects_gate")["passed"])
+    published, chosen = lake.read_json("published"), lake.read_json("chosen_uplift")["decision"]["chosen"]
     metrics = {
         row["metric"]: {name: row[name] for name in ("value", "low", "high")}
         for row in parts.records(lake.read_pandas(RUN_METRICS))
     }
     return {
-        "text": parts.headline(published, metrics, passed),
-        "passed": passed,
+        "text": parts.headline(published, metrics, chosen),
+        "passed": chosen == CHALLENGER,
         "published": published,
         "figures": parts.figures(
             {name: metrics[name] for name in ("users", "list_rows", "list_identified_share") if name in metrics},
@@ -99,7 +100,7 @@ def examples(lake: Lake) -> Part:
 
 def lineage(args: JobArgs, lake: Lake) -> Part:
     """Where the night came from: run, model versions and inputs."""
-    ranker, uplift = lake.read_json("ranker"), lake.read_json("uplift")
+    models = {model: lake.read_json(f"chosen_{model}") for model in ("ranker", "uplift")}
     ids = lake.read_arrow(RECOMMENDATIONS, ["mlflow_run_id"])["mlflow_run_id"]
     manifests = {table.name: lake.manifest(table) for table in INPUTS}
     return {
@@ -108,7 +109,7 @@ def lineage(args: JobArgs, lake: Lake) -> Part:
         "settings": args.site.digest[:12],
         "models": [
             {"name": name, "version": record["version"], "uri": record["model_uri"], "sha256": record["sha256"][:12]}
-            for name, record in (("ranker", ranker), ("uplift", uplift))
+            for name, record in models.items()
         ],
         "inputs": [
             {
@@ -120,6 +121,20 @@ def lineage(args: JobArgs, lake: Lake) -> Part:
             for name, manifest in manifests.items()
         ],
     }
+
+
+def decisions(lake: Lake) -> list[dict[str, str]]:
+    """Which version of each model made the lists, and who decided it why."""
+    models = {model: lake.read_json(f"chosen_{model}") for model in ("ranker", "uplift")}
+    return [
+        {
+            "model": model,
+            "version": one["version"],
+            "before": one["champion"] or "none",
+            "said": one["decision"]["said"],
+        }
+        for model, one in models.items()
+    ]
 
 
 def collect(args: JobArgs, lake: Lake) -> dict[str, Any]:
@@ -144,6 +159,7 @@ def collect(args: JobArgs, lake: Lake) -> dict[str, Any]:
         "checks": pages.night_values(docs, site, args.date)["checks"],
         "feedback": part(lambda: report_feedback.feedback(lake.read_json("feedback"))),
         "gate": part(lambda: {"checks": parts.gate(lake.read_json("effects_gate"))}),
+        "decisions": part(lambda: {"rows": decisions(lake)}),
         "lineage": part(lambda: lineage(args, lake)),
     }
 

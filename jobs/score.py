@@ -1,17 +1,12 @@
 """Score every candidate of the night on the executors: relevance, propensity, effect and whether it is identified."""
 
-import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from pyspark.sql import functions as F
 
-from jobs.models.boosting import Calibration
-from jobs.models.prior import Prior
-from jobs.models.propensity import Propensity
-from jobs.models.scoring import Effects, Scorer
-from jobs.models.uplift import Learner
+from jobs.models.scoring import Scorer
 from jobs.runtime import registry
 from jobs.runtime.args import JobArgs, run
 from jobs.runtime.spark import SETTINGS, by_user, spark_session
@@ -21,39 +16,14 @@ from jobs.transforms.trials import pair_counts
 
 
 def load_scorer(args: JobArgs, lake: Lake) -> Scorer:
-    """The night's models; DataError where a file's sha256 is not the recorded one."""
-    relevance, effects = lake.read_json("ranker"), lake.read_json("uplift")
+    """The models chosen tonight; DataError where a file's sha256 is not the recorded one."""
+    chosen = [lake.read_json(f"chosen_{model}") for model in ("ranker", "uplift")]
     with tempfile.TemporaryDirectory() as folder:
-        first = registry.load_checked(args, relevance["model_uri"], relevance["sha256"], Path(folder) / "ranker")
-        second = registry.load_checked(args, effects["model_uri"], effects["sha256"], Path(folder) / "uplift")
-    ranker, recipe = json.loads(first["recipe.json"]), json.loads(second["recipe.json"])
-    folds = range(recipe["folds"])
-    boosters = tuple(
-        {
-            name.removeprefix(f"effect-{k}-").removesuffix(".ubj"): raw
-            for name, raw in second.items()
-            if name.startswith(f"effect-{k}-")
-        }
-        for k in folds
-    )
-    return Scorer(
-        first["ranker.ubj"],
-        Calibration.of(ranker["calibration"]),
-        Propensity(
-            tuple(second[f"propensity-{k}.ubj"] for k in folds), Calibration.of(recipe["propensity_calibration"])
-        ),
-        Effects(
-            Prior.of(recipe["items"], second["prior.npy"]),
-            Learner(recipe["recipe"], boosters),
-            tuple(recipe["slopes"]),
-            recipe["intercept"],
-            recipe["error"],
-            frozenset(recipe["both_arms"]),
-        ),
-        recipe["folds"],
-        recipe["overlap_eps"],
-        tuple(recipe["adjusted"]),
-    )
+        files = [
+            registry.load_checked(args, one["model_uri"], one["sha256"], Path(folder) / str(number))
+            for number, one in enumerate(chosen)
+        ]
+    return Scorer.of(*files)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

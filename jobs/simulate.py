@@ -19,11 +19,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from jobs.check_effects import checks
-from jobs.models import effect_figures, engine, lift, lists, ranker, refutation, simulated_log, simulation
+from jobs.models import champions, effect_figures, engine, lift, lists, ranker, refutation, simulated_log, simulation
+from jobs.models.decisions import CHALLENGER, CHAMPION, RELEVANCE, decide_uplift
 from jobs.models.lists import ListSettings
 from jobs.models.metrics import as_document
 from jobs.models.prior import COUNTS
-from jobs.models.scoring import Scorer
+from jobs.models.scoring import EffectModel, Scorer
 from jobs.models.simulated_log import Log, Masks
 from jobs.models.simulation import Floats, Places, Scenario, State, World
 from jobs.runtime.errors import DataError, SetupError
@@ -69,6 +70,7 @@ class Run:
     arms: list[Arm]
     member: NDArray[np.int64]  # the arm each user is really in
     log: Log
+    champion: EffectModel | None = None
     rows: list[dict[str, Any]] = field(default_factory=list)
 
     def draws(self, night: int, what: int) -> np.random.Generator:
@@ -146,10 +148,15 @@ def adjusted(run: Run, night: int) -> list[Shown]:
     figures = effect_figures.figures(trials, fit, how.bootstrap, site.seed)
     documents = {name: as_document(figure) for name, figure in figures.items()}
     made = checks({"metrics": documents, "refutations": refutation.attempts(trials.trials, how, site.seed)}, how)
-    passed = all(check["passed"] for check in made)
-    scorer = Scorer(
-        fitted.booster, fitted.calibration, fit.propensity, fit.effects, how.folds, how.overlap_eps, FEATURES
-    )
+    failed = [check["name"] for check in made if not check["passed"]]
+    model = EffectModel(fit.propensity, fit.effects, how.folds, how.overlap_eps, FEATURES)
+    qini = champions.champion_qini(run.champion, trials, fit.predicted, how, site.seed) if run.champion else None
+    decision = decide_uplift(failed, qini, "" if run.champion else "there is no champion")
+    if decision.chosen == CHALLENGER:
+        run.champion = model
+    elif decision.chosen == CHAMPION and run.champion:
+        model = run.champion
+    scorer = Scorer(fitted.booster, fitted.calibration, model)
     settings = ListSettings(
         site.site,
         FIRST + timedelta(weeks=night),
@@ -157,11 +164,11 @@ def adjusted(run: Run, night: int) -> list[Shown]:
         site.holdout_share,
         site.explore_share,
         site.ranking.max_per_category,
-        effects_hold=passed,
+        effects_hold=decision.chosen != RELEVANCE,
     )
     shown = [arm_lists(run, arm, scorer, settings, held_out=number == 0) for number, arm in enumerate(run.arms)]
     run.rows[-1] |= {name: documents[name]["value"] for name in ("overlap_share", "identified_share", "average_effect")}
-    run.rows[-1] |= {"gate": passed, "failed": ", ".join(check["name"] for check in made if not check["passed"])}
+    run.rows[-1] |= {"gate": settings.effects_hold, "chosen": decision.chosen, "failed": ", ".join(failed)}
     return shown
 
 

@@ -9,17 +9,20 @@ import numpy as np
 import pandas as pd
 import pyarrow.dataset as ds
 
-from jobs.models import metrics, ranker
+from jobs.models import champions, decisions, metrics, ranker
+from jobs.models.boosting import predict
 from jobs.models.folds import threads
 from jobs.models.metrics import Estimate, bootstrap_mean, coverage, gini, list_metrics, novelty, rank_positions
 from jobs.runtime import registry, tracking
 from jobs.runtime.args import JobArgs, run
+from jobs.runtime.choices import Champion, record_choice
 from jobs.runtime.errors import DataError
 from jobs.runtime.registry import Card
 from jobs.tables.contracts import CANDIDATES, PAIR_DAYS, SOURCES
 from jobs.tables.lake import Lake
 
 K = 10
+JUDGED = "judged.ubj"
 BASELINES = {
     "popularity": (["popularity_rank"], [True]),
     "recency": (["outcomes_decayed_112d", "popularity_rank"], [False, True]),
@@ -67,6 +70,18 @@ def judge(frame: pd.DataFrame, real: pd.DataFrame, scores: np.ndarray, seed: int
     return out
 
 
+def compare(
+    args: JobArgs, champion: Champion, test: pd.DataFrame, real: pd.DataFrame, scores: np.ndarray
+) -> tuple[Estimate | None, str]:
+    """The challenger's lead over the champion on the latest window, which neither has seen, or why there is none."""
+    if champion.missing:
+        return None, champion.missing
+    if JUDGED not in champion.files or json.loads(champion.files["recipe.json"])["features"] != list(ranker.COLUMNS):
+        return None, "the champion was fitted on other columns than are counted now"
+    other = predict(champion.files[JUDGED], ranker.matrix(test), threads())
+    return champions.paired_ndcg(test, real, (scores, other), K, args.site.seed), ""
+
+
 def card(args: JobArgs, frame: pd.DataFrame, figures: Mapping[str, Estimate | float]) -> Card:
     """What the registry says about tonight's ranker, fitted on all of ``frame``."""
     windows = ", ".join(f"{day:%Y-%m-%d}" for day in sorted(frame["as_of"].unique()))
@@ -104,7 +119,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     figures["ranker_mean_ratio"] = float(probability.mean() / max(test["label"].mean(), 1e-12))
     final = ranker.fit(frame, site.ranker, site.seed, rounds=first.rounds)
     recipe = {"features": list(ranker.COLUMNS), "calibration": final.calibration.document(), "rounds": final.rounds}
-    files = {"ranker.ubj": final.booster, "recipe.json": json.dumps(recipe, sort_keys=True).encode()}
+    files = {
+        "ranker.ubj": final.booster,
+        JUDGED: first.booster,  # what later challengers are compared with: it has not seen the latest window
+        "recipe.json": json.dumps(recipe, sort_keys=True).encode(),
+    }
+    champion = registry.champion(args, "ranker")
+    lead, missing = compare(args, champion, test, truth(args, lake, days[0]), first.score(matrix, threads()))
+    possible = (decisions.CHALLENGER, *([decisions.CHAMPION] if champion.registered else []))
+    decision = decisions.decide_ranker(lead, site.ranker.margin, missing)
+    decision = decision.overridden(args.choices.get("ranker"), args.reason, possible)
     with tracking.nested_run(args, "ranker", [CANDIDATES, PAIR_DAYS]) as run_id:
         mlflow.log_params(site.ranker.model_dump() | {"rounds_used": final.rounds})
         tracking.log_estimates(figures)
@@ -121,6 +145,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "metrics": {name: metrics.as_document(figure) for name, figure in figures.items()},
         },
     )
+    record_choice(lake, "ranker", decision, model, champion)
     print(f"ranker {model.version}: NDCG@10 {figures['ranker_ndcg_10']}, recency {figures['recency_ndcg_10']}")
     return 0
 

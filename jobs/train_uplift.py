@@ -1,6 +1,5 @@
 """Train propensities and the effect learner on past trials, pool them, and try to refute what they say."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import pyarrow as pa
 
 from jobs.models import (
     causal_graph,
+    champions,
     diagnosis,
     effect_figures,
     engine,
@@ -18,14 +18,15 @@ from jobs.models import (
     prior,
     refutation,
     sample,
-    uplift,
 )
-from jobs.models.engine import Fitted
+from jobs.models.engine import Fitted, Predicted
 from jobs.models.metrics import Estimate
 from jobs.models.prior import Prior
 from jobs.models.sample import Sample
+from jobs.models.scoring import EffectModel
 from jobs.runtime import registry, report_parts, tracking
 from jobs.runtime.args import JobArgs, run
+from jobs.runtime.choices import Champion
 from jobs.runtime.errors import DataError
 from jobs.runtime.registry import Card
 from jobs.tables.contracts import (
@@ -60,27 +61,23 @@ def read_sample(args: JobArgs, lake: Lake, frame: pd.DataFrame, items: pd.DataFr
     return sample.of_frame(frame, trials, masks, segments, how.instrument), priors
 
 
-def model_files(args: JobArgs, adjusted: Sequence[str], fitted: Fitted) -> dict[str, bytes]:
-    """The files of tonight's model version: boosters, priors, and the recipe that puts them together."""
-    model, effects, how = fitted.propensity, fitted.effects, args.site.effects
-    recipe = {
-        "recipe": effects.learner.recipe,
-        "meaning": uplift.RECIPES[effects.learner.recipe],
-        "adjusted": list(adjusted),
-        "folds": how.folds,
-        "overlap_eps": how.overlap_eps,
-        "propensity_calibration": model.calibration.document(),
-        "columns": list(uplift.names(adjusted)),
-        "items": list(effects.prior.items),
-        "both_arms": sorted(effects.both_arms),
-        "slopes": list(effects.slopes),
-        "intercept": effects.intercept,
-        "error": effects.error,
-    }
-    files = {"recipe.json": json.dumps(recipe, sort_keys=True).encode(), "prior.npy": effects.prior.document()}
-    files |= {f"propensity-{k}.ubj": raw for k, raw in enumerate(model.boosters)}
-    folds = enumerate(effects.learner.folds)
-    return files | {f"effect-{k}-{name}.ubj": raw for k, part in folds for name, raw in part.items()}
+def judge_champion(
+    args: JobArgs, champion: Champion, adjusted: Sequence[str], trials: Sample, predicted: Predicted
+) -> dict[str, Any]:
+    """The champion, and its Qini on tonight's trials; ``missing`` says why there is none.
+
+    Tonight's causal graph asks for the columns ``adjusted``: effects that leave some of them out are not identified.
+    """
+    qini = None
+    if champion.registered:
+        try:
+            model = EffectModel.of(champion.files)
+            if model.adjusted != tuple(adjusted):
+                raise DataError("it adjusts for other columns than the site's causal graph does now")
+            qini = champions.champion_qini(model, trials, predicted, args.site.effects, args.site.seed)
+        except DataError as error:
+            champion = Champion(None, {}, f"the champion cannot be used: {error}")
+    return champion.document() | {"qini": qini.document() if qini else None}
 
 
 def write_tables(lake: Lake, frame: pd.DataFrame, items: pd.DataFrame, trials: Sample, fitted: Fitted) -> None:
@@ -138,21 +135,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         "adjusted": list(adjusted),
         "calibration": {name: getattr(fitted.effects, name) for name in ("slopes", "intercept", "error")},
         "metrics": {name: metrics.as_document(figure) for name, figure in figures.items()},
+        "champion": judge_champion(args, registry.champion(args, "uplift"), adjusted, trials, fitted.predicted),
         "refutations": refutation.attempts(trials.trials, how, seed),
         "balance": balance.to_dict("list"),
     } | effect_figures.curves(trials, fitted.predicted)
     found = diagnosis.diagnose(trials, fitted, adjusted, how, seed)
     lake.write_json("diagnosis", found)
+    model = EffectModel(fitted.propensity, fitted.effects, how.folds, how.overlap_eps, adjusted)
     with tracking.nested_run(args, "uplift", INPUTS) as run_id:
         log(record, how)
         tracking.log_estimates(figures)
         mlflow.log_dict(found, "diagnosis.json")
         tracking.log_estimates({name: metrics.of_document(figure) for name, figure in found["metrics"].items()})
-        registered = registry.register(
-            args, "uplift", model_files(args, adjusted, fitted), run_id, card(args, frame, adjusted, figures)
-        )
-    about = {"version": registered.version, "sha256": registered.sha256, "model_uri": registered.uri}
-    lake.write_json("uplift", about | record)
+        about = card(args, frame, adjusted, figures)
+        registered = registry.register(args, "uplift", model.files(), run_id, about)
+    lake.write_json("uplift", registered.document() | record)
     print(f"uplift {registered.version}: average effect {figures['average_effect']}, Qini {figures['qini']}")
     return 0
 

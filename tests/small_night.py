@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import date
+from typing import Any
 
 import pyarrow as pa
 
@@ -76,6 +77,13 @@ def beside(metrics: dict[str, tuple[float, float | None, float | None]] = HEADLI
     }
 
 
+def choice(chosen: str) -> dict[str, Any]:
+    """What ``record_choice`` leaves of a decision by the gate."""
+    decision = {"chosen": chosen, "why": "it won", "reason": "", "figures": {}, "said": f"{chosen} by the gate; it won"}
+    model = {"version": "1", "model_uri": "models:/shop-model/1", "sha256": "f" * 64}
+    return model | {"decision": decision, "challenger": "1", "champion": None, "metrics": {}}
+
+
 def write(job: JobArgs, version: str, day: date, **changed: object) -> JobArgs:
     """Write the night of ``day`` to the lake; the gate passed where the lists have an uplift version."""
     job = replace(job, date=day)
@@ -83,5 +91,8 @@ def write(job: JobArgs, version: str, day: date, **changed: object) -> JobArgs:
     lake.write_arrow(contracts.RECOMMENDATIONS, made)
     for name, table in beside().items():
         lake.write_arrow(contracts.TABLES[name], table)
-    lake.write_json("effects_gate", {"passed": made["uplift_version"][0].as_py() is not None, "checks": []})
+    holds = made["uplift_version"][0].as_py() is not None
+    lake.write_json("effects_gate", {"passed": holds, "checks": []})
+    for model, chosen in (("ranker", "challenger"), ("uplift", "challenger" if holds else "relevance")):
+        lake.write_json(f"chosen_{model}", choice(chosen))
     return job

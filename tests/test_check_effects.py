@@ -7,6 +7,7 @@ import pytest
 
 from jobs import check_effects
 from jobs.runtime.args import JobArgs
+from jobs.runtime.errors import DataError
 from jobs.runtime.site import Effects
 from jobs.tables.lake import Lake
 
@@ -22,6 +23,9 @@ SOUND: dict[str, Any] = {
         "random_subset": {"value": 0.049, "low": 0.03, "high": 0.07, "stable": True},
         "random_common_cause": {"value": 0.051, "low": 0.04, "high": 0.06, "stable": True},
     },
+    "champion": {"missing": "there is no champion", "qini": None},
+    "model_uri": "models:/shop-uplift/1",
+    "sha256": "a" * 64,
 }
 BROKEN = [
     ("placebo", ("refutations", "placebo", "low"), 0.0005),
@@ -71,8 +75,49 @@ def test_the_decision_is_written_and_a_failed_gate_is_no_error(
     assert decision["passed"] is passed
     assert ("EFFECTS GATE FAILED" in said) is not passed
     assert decision["warnings"] == ["AIPW and IPW disagree"] and "warn  AIPW and IPW disagree" in said
+    chosen = lake.read_json("chosen_uplift")
+    assert (chosen["version"], chosen["champion"]) == ("1", None), "without effects the challenger's are shown"
+    assert chosen["decision"]["chosen"] == ("challenger" if passed else "relevance")
+    assert chosen["metrics"]["uplift_promoted"]["value"] == passed
 
 
 @pytest.mark.parametrize("share", [1.0, 0.6, 0.2])
 def test_pairs_without_overlap_are_no_failed_gate_as_long_as_enough_is_identified(share: float) -> None:
     assert failing(broken(("metrics", "identified_share", "value"), share)) == set()
+
+
+HELD = {"version": "7", "model_uri": "models:/shop-uplift/7", "sha256": "c" * 64, "missing": ""}
+
+
+@pytest.mark.parametrize(("low", "version", "chosen"), [(0.001, "7", "champion"), (-0.001, "1", "relevance")])
+def test_behind_a_closed_gate_a_champion_that_still_holds_ranks_the_lists(
+    job: JobArgs, capsys: pytest.CaptureFixture[str], low: float, version: str, chosen: str
+) -> None:
+    champion = HELD | {"qini": {"value": 0.01, "low": low, "high": 0.02}}
+    lake = Lake(job)
+    lake.write_json("uplift", broken(*BROKEN[0][1:]) | {"champion": champion})
+    lake.write_json("diagnosis", {"warnings": []})
+    assert check_effects.main(["--site", job.site.site, "--date", job.date.isoformat()]) == 0
+    found = lake.read_json("chosen_uplift")
+    assert (found["version"], found["decision"]["chosen"], found["champion"]) == (version, chosen, "7")
+    assert found["sha256"] == ("c" if version == "7" else "a") * 64
+    assert found["metrics"]["champion_qini"]["low"] == low
+    assert ("EFFECTS GATE FAILED" in capsys.readouterr().out) is (chosen == "relevance")
+    assert "failed placebo" in found["decision"]["said"]
+
+
+def test_a_person_overrules_the_gate_with_a_reason_that_is_recorded(
+    job: JobArgs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NIGHTLIFT_DAG_RUN", "manual__7")
+    lake = Lake(job)
+    lake.write_json("uplift", SOUND)
+    lake.write_json("diagnosis", {"warnings": []})
+    night = ["--site", job.site.site, "--date", job.date.isoformat()]
+    assert check_effects.main([*night, "--choose-uplift", "relevance", "--reason", "a sale began"]) == 0
+    found = lake.read_json("chosen_uplift")
+    assert found["decision"]["chosen"] == "relevance" and found["decision"]["reason"] == "a sale began"
+    assert "by a person (DAG run manual__7): a sale began" in found["decision"]["said"]
+    assert found["metrics"]["uplift_overridden"]["value"] == 1.0
+    with pytest.raises(DataError, match="'champion' cannot be had tonight"):
+        check_effects.main([*night, "--choose-uplift", "champion", "--reason", "I liked it"])

@@ -41,7 +41,14 @@ FEEDBACK = {
     "unknown": ["explore_share is 0: no slot is random."],
 }
 PUBLISHED = {"state": "published", "verdict": "effects proved: adjusted lists", "rows": "8", "checksum": "c" * 64}
-RECORDS: dict[str, Any] = {"uplift": MODEL | UPLIFT, "ranker": RANKER, "effects_gate": GATE, "feedback": FEEDBACK}
+RECORDS: dict[str, Any] = {
+    "uplift": MODEL | UPLIFT,
+    "ranker": RANKER,
+    "effects_gate": GATE,
+    "feedback": FEEDBACK,
+    "chosen_ranker": small_night.choice("challenger") | MODEL,
+    "chosen_uplift": small_night.choice("challenger") | MODEL,
+}
 
 
 def rows(table: Table, *given: dict[str, Any]) -> pa.Table:
@@ -112,13 +119,25 @@ def test_a_full_page_says_what_was_decided_published_estimated_and_how_to_roll_b
         "models:/shop-model/3",
         "2024-01-01 to before 2024-01-08",
         "python -m jobs rollback --site shop",
+        "challenger by the gate; it won",
     ):
         assert words in text, words
     assert text.count("<svg") == text.count('role="img"') == text.count("How to read it:") == 6
 
 
 @pytest.mark.parametrize(
-    "name", ["uplift", "ranker", "effects_gate", "feedback", "published", "item_effects", "clean_counts", "items"]
+    "name",
+    [
+        "uplift",
+        "ranker",
+        "effects_gate",
+        "feedback",
+        "published",
+        "item_effects",
+        "clean_counts",
+        "items",
+        "chosen_ranker",
+    ],
 )
 def test_a_missing_record_is_named_and_the_rest_of_the_page_stands(args: JobArgs, name: str):
     write_night(args, "abcdef12")
@@ -148,7 +167,7 @@ def test_the_version_before_is_the_newest_that_was_really_published(args: JobArg
 
 def test_a_failed_gate_and_a_dry_run_are_said_in_the_first_sentence(args: JobArgs):
     write_night(args, "abcdef12")
-    Lake(args).write_json("effects_gate", {"passed": False, "checks": []})
+    Lake(args).write_json("chosen_uplift", small_night.choice("relevance"))
     Lake(args).write_json("published", {"state": "dry run", "verdict": "effects NOT proved"})
     text = page(args)
     assert "Dry run, nothing published: the effects were not proved tonight" in text

@@ -1,12 +1,14 @@
 """Scoring of candidate pairs, batch by batch, from models that were checked and travel as bytes."""
 
-from collections.abc import Callable, Iterable, Iterator
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from jobs.models import propensity, ranker, uplift
 from jobs.models.boosting import Calibration
@@ -15,7 +17,8 @@ from jobs.models.folds import fold_of
 from jobs.models.prior import COUNTS, Posterior, Prior
 from jobs.models.propensity import Propensity, clip, overlap
 from jobs.models.uplift import Learner
-from jobs.tables.contracts import SCORES
+from jobs.runtime.errors import DataError
+from jobs.tables.contracts import FEATURES, SCORES
 
 Floats = NDArray[np.float64]
 
@@ -51,31 +54,107 @@ class Effects:
 
 
 @dataclass(frozen=True)
-class Scorer:
-    """Ranker, propensity and effects of one night; small enough to travel to every worker."""
+class EffectModel:
+    """An effect model as it is registered: propensity and effects of one night, with the folds they were fitted in."""
 
-    booster: bytes
-    calibration: Calibration
     propensity: Propensity
     effects: Effects
     folds: int
     overlap_eps: float
     adjusted: tuple[str, ...]  # the features of propensity and learner
 
+    def predict(
+        self, matrix: NDArray[np.float32], users: ArrayLike, items: ArrayLike, counts: NDArray[Any]
+    ) -> tuple[Floats, Posterior, Floats]:
+        """Propensity (n,), posterior and effect (n,) of pairs, each by the fold that never saw the user.
+
+        ``matrix`` has the columns ``adjusted``; ``users`` and ``items`` are ids (n,), ``counts`` (n, 4) the pairs' own.
+        """
+        fold = fold_of(users, self.folds)
+        e = self.propensity.predict(propensity.columns(matrix, counts), fold)
+        posterior = self.effects.prior.posterior(fold, items, counts)
+        seen = uplift.columns(matrix, self.adjusted, posterior, counts)
+        learnt = self.effects.learner.predict(seen, clip(e, self.overlap_eps), fold)
+        return e, posterior, self.effects.combine(posterior, learnt)
+
+    def files(self) -> dict[str, bytes]:
+        """The model as files that carry no code: boosters, the prior's weights, and a recipe of how to use them."""
+        effects, learner = self.effects, self.effects.learner
+        recipe = {
+            "recipe": learner.recipe,
+            "meaning": uplift.RECIPES[learner.recipe],
+            "adjusted": list(self.adjusted),
+            "folds": self.folds,
+            "overlap_eps": self.overlap_eps,
+            "propensity_calibration": self.propensity.calibration.document(),
+            "columns": list(uplift.names(self.adjusted)),
+            "items": list(effects.prior.items),
+            "both_arms": sorted(effects.both_arms),
+            "slopes": list(effects.slopes),
+            "intercept": effects.intercept,
+            "error": effects.error,
+        }
+        files = {"recipe.json": json.dumps(recipe, sort_keys=True).encode(), "prior.npy": effects.prior.document()}
+        files |= {f"propensity-{k}.ubj": raw for k, raw in enumerate(self.propensity.boosters)}
+        folds = enumerate(learner.folds)
+        return files | {f"effect-{k}-{name}.ubj": raw for k, part in folds for name, raw in part.items()}
+
+    @classmethod
+    def of(cls, files: Mapping[str, bytes]) -> "EffectModel":
+        """The model of its registered files; DataError where its columns are not those that are counted now."""
+        recipe = json.loads(files["recipe.json"])
+        adjusted = tuple(recipe.get("adjusted", ()))  # models of before the causal graph have none
+        if not set(adjusted) <= set(FEATURES) or recipe["columns"] != list(uplift.names(adjusted)):
+            raise DataError("it was fitted on other columns than are counted now")
+        folds = range(recipe["folds"])
+        boosters = tuple(
+            {
+                name.removeprefix(f"effect-{k}-").removesuffix(".ubj"): raw
+                for name, raw in files.items()
+                if name.startswith(f"effect-{k}-")
+            }
+            for k in folds
+        )
+        calibration = Calibration.of(recipe["propensity_calibration"])
+        return cls(
+            Propensity(tuple(files[f"propensity-{k}.ubj"] for k in folds), calibration),
+            Effects(
+                Prior.of(recipe["items"], files["prior.npy"]),
+                Learner(recipe["recipe"], boosters),
+                tuple(recipe["slopes"]),
+                recipe["intercept"],
+                recipe["error"],
+                frozenset(recipe["both_arms"]),
+            ),
+            recipe["folds"],
+            recipe["overlap_eps"],
+            adjusted,
+        )
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """Ranker and effect model; small enough to travel to every worker."""
+
+    booster: bytes
+    calibration: Calibration
+    model: EffectModel
+
+    @classmethod
+    def of(cls, ranker_files: Mapping[str, bytes], uplift_files: Mapping[str, bytes]) -> "Scorer":
+        """The scorer of two models' registered files."""
+        recipe = json.loads(ranker_files["recipe.json"])
+        return cls(ranker_files["ranker.ubj"], Calibration.of(recipe["calibration"]), EffectModel.of(uplift_files))
+
     def score(self, frame: pd.DataFrame) -> pd.DataFrame:
         """SCORES rows of candidates joined with their pairs' counts; missing features are NaN, missing counts 0."""
-        every = ranker.matrix(frame)
-        matrix = every[:, [ranker.COLUMNS.index(name) for name in self.adjusted]]
+        model, every = self.model, ranker.matrix(frame)
+        matrix = every[:, [ranker.COLUMNS.index(name) for name in model.adjusted]]
         counts = frame[list(COUNTS)].fillna(0).astype(np.int32)
-        fold = fold_of(frame["user_id"], self.folds)
-        e = self.propensity.predict(propensity.columns(matrix, counts.to_numpy()), fold)
-        posterior = self.effects.prior.posterior(fold, frame["item_id"], counts.to_numpy())
-        seen = uplift.columns(matrix, self.adjusted, posterior, counts.to_numpy())
-        learnt = self.effects.learner.predict(seen, clip(e, self.overlap_eps), fold)
-        effect = self.effects.combine(posterior, learnt)
-        low, high = self.effects.interval(posterior, effect)
+        e, posterior, effect = model.predict(matrix, frame["user_id"], frame["item_id"], counts.to_numpy())
+        low, high = model.effects.interval(posterior, effect)
         own = (counts["treated"].to_numpy() > 0) & (counts["control"].to_numpy() > 0)
-        both_arms = frame["item_id"].isin(self.effects.both_arms).to_numpy()
+        both_arms = frame["item_id"].isin(model.effects.both_arms).to_numpy()
         return pd.DataFrame(
             {
                 "user_id": frame["user_id"].to_numpy(),
@@ -85,7 +164,7 @@ class Scorer:
                 "effect": effect,
                 "effect_low": low,
                 "effect_high": high,
-                "identified": overlap(e, self.overlap_eps) & (own | both_arms),
+                "identified": overlap(e, model.overlap_eps) & (own | both_arms),
                 "propensity_shown": e,
                 **{name: counts[name].to_numpy() for name in COUNTS},
                 "price": frame["item_price"].to_numpy(dtype=np.float64),

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs.runtime import services
+from jobs.runtime.args import check_choices
 from jobs.runtime.environment import ROOT, Environment
 from jobs.runtime.errors import NightliftError, SetupError
 from jobs.runtime.site import find_site
@@ -64,12 +65,16 @@ def run(
     day: Annotated[str, typer.Option("--date", help="run date; default: the demo's, else today")] = "",
     force: Annotated[bool, typer.Option(help="publish over a newer run date")] = False,
     dry_run: Annotated[bool, typer.Option(help="everything but publish")] = False,
+    choose_ranker: Annotated[str, typer.Option(help="against the comparison: challenger or champion")] = "",
+    choose_uplift: Annotated[str, typer.Option(help="against the gate: challenger, champion or relevance")] = "",
+    reason: Annotated[str, typer.Option(help="why; it is recorded with a choice")] = "",
 ) -> None:
     """Run one night through the scheduler and show what came out."""
     from jobs.models import causal_graph
     from jobs.runtime import night
 
     started = time.monotonic()
+    choices = check_choices({"ranker": choose_ranker, "uplift": choose_uplift}, reason)
     run_date = _day(day or (DEMO_DATE if site == DEMO else datetime.now(UTC).date().isoformat()))
     environment = Environment.load()
     settings = find_site(site, environment.sites)
@@ -85,7 +90,8 @@ def run(
             parts["demo data"] = time.monotonic() - at
     at = time.monotonic()
     _say(f"nightly_{site} for {run_date}")
-    conf = {"run_date": run_date.isoformat(), "force": force, "dry_run": dry_run}
+    conf: dict[str, Any] = {"run_date": run_date.isoformat(), "force": force, "dry_run": dry_run}
+    conf |= {f"choose_{model}": choice for model, choice in choices.items()} | ({"reason": reason} if choices else {})
     # the demo's data end in 2018: its schedule stays off, or it would fail every real night
     night.follow(environment, site, conf, console, keep_schedule=site != DEMO)
     parts["night"] = time.monotonic() - at

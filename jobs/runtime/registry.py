@@ -21,21 +21,14 @@ from jobs.models.boosting import sha256 as sha256_of
 from jobs.models.metrics import Estimate
 from jobs.runtime import tracking
 from jobs.runtime.args import JobArgs
+from jobs.runtime.choices import Champion, Registered
 from jobs.runtime.errors import DataError
+from jobs.tables import versions
 
 FLAVOR = "nightlift"
 SUFFIXES = {".ubj", ".json", ".npy"}  # data only: nothing runs when they are loaded
 EXAMPLE = "example/input.json"  # in a folder of its own: only files beside MLmodel are the model
 EXAMPLE_ROWS = 10_000
-
-
-@dataclass(frozen=True)
-class Registered:
-    """A registered model version: its number, address and the sha256 of its files."""
-
-    version: str
-    uri: str
-    sha256: str
 
 
 @dataclass(frozen=True)
@@ -170,10 +163,29 @@ def load_checked(args: JobArgs, uri: str, sha256: str, folder: Path) -> dict[str
     return files
 
 
-def promote(args: JobArgs, versions: Mapping[str, str]) -> None:
+def champion(args: JobArgs, model: str) -> Champion:
+    """The champion of ``model``, pinned by its number: what made the lists published last before tonight."""
+    number, name = versions.model_before(args.site, args.environment, args.date, model), f"{args.site.site}-{model}"
+    if number is None:
+        return Champion(None, {}, f"there is no champion: no lists made with {name} were published before tonight")
+    try:
+        found = tracking.client(args).get_model_version(name, number)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return Champion(None, {}, f"the champion, version {number} of {name}, is not in the registry")
+    made = Registered(number, f"models:/{name}/{number}", found.tags.get("sha256", ""))
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            return Champion(made, load_checked(args, made.uri, made.sha256, Path(folder)), "")
+        except DataError as error:
+            return Champion(None, {}, f"the champion cannot be used: {error}")
+
+
+def promote(args: JobArgs, made_by: Mapping[str, str]) -> None:
     """Point ``champion`` of each model at the version that made the published lists, ``previous`` at the one before."""
     server = tracking.client(args)
-    for model, version in versions.items():
+    for model, version in made_by.items():
         name = f"{args.site.site}-{model}"
         champion = server.get_registered_model(name).aliases.get("champion")
         if champion == version:

@@ -5,11 +5,16 @@ from typing import Any
 
 import pandas as pd
 
+from jobs.models.decisions import CHALLENGER, CHAMPION, RELEVANCE
 from jobs.runtime import plots
 from jobs.runtime.report_words import METHODS, RANKERS, RANKING, REASONS, REFUTATIONS, WORDS
 
 Figure = Mapping[str, float | None]  # value, low and high of a 90 % interval; low and high may be None
 CATEGORIES = 20
+WHOSE = {
+    CHALLENGER: "the effects passed every check",
+    CHAMPION: "tonight's effects were not proved, the champion's rank the lists",
+}
 FEATURES = 20
 EXAMPLES = 3
 TOP = 10
@@ -64,8 +69,8 @@ def figures(metrics: Mapping[str, Figure], words: Mapping[str, str] = WORDS) -> 
     ]
 
 
-def headline(published: Mapping[str, Any], metrics: Mapping[str, Figure], passed: bool) -> str:
-    """The verdict in one sentence, with what the lists are estimated to add."""
+def headline(published: Mapping[str, Any], metrics: Mapping[str, Figure], chosen: str) -> str:
+    """The verdict in one sentence, with what the lists are estimated to add; ``chosen``: whose effects rank them."""
     state = published["state"]
     what = {
         "published": "Published",
@@ -73,11 +78,11 @@ def headline(published: Mapping[str, Any], metrics: Mapping[str, Figure], passed
         "kept": "Loaded, not published: another version stays",
         "dry run": "Dry run, nothing published",
     }.get(state, state)
-    if not passed:
+    if chosen == RELEVANCE:
         return f"{what}: the effects were not proved tonight, so everyone has the relevance list."
     gain, plain = metrics["list_effect"], metrics["list_effect_by_relevance"]
     return (
-        f"{what}: the effects passed every check, and showing an item of the adjusted lists is estimated to add "
+        f"{what}: {WHOSE[chosen]}, and showing an item of the adjusted lists is estimated to add "
         f"{said(gain)} to its outcome probability, against {said(plain)} for the relevance lists of the same users."
     )
 

@@ -85,6 +85,9 @@ class Ranker(Settings):
     max_depth: int = Field(6, ge=1, le=12)
     learning_rate: float = Field(0.1, gt=0, le=1)
     negative_share: float = Field(0.2, gt=0, le=1, description="share of negatives kept in training, weighted back")
+    margin: float = Field(
+        0.01, ge=0, le=1, description="NDCG@10 by which a new ranker may at worst lag behind the champion"
+    )
 
 
 class CausalGraph(Settings):

@@ -1,7 +1,6 @@
 """MLflow runs: one parent run a night, a nested run a task with figures, both tagged, and digests of what was read."""
 
 import hashlib
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +13,7 @@ from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
 
 from jobs.models.metrics import Estimate
-from jobs.runtime.args import JobArgs
+from jobs.runtime.args import JobArgs, dag_run
 from jobs.runtime.environment import ROOT
 from jobs.tables.contracts import Table
 from jobs.tables.lake import Lake
@@ -42,7 +41,7 @@ def tags(args: JobArgs) -> dict[str, str]:
         "run_date": args.date.isoformat(),
         "git_commit": _git_commit(),
         "config_hash": args.site.digest,
-        "dag_run": os.environ.get("NIGHTLIFT_DAG_RUN", "manual"),
+        "dag_run": dag_run(),
     }
 
 

@@ -196,6 +196,19 @@ def status(site: Site, environment: Environment) -> list[Row]:
     )
 
 
+def model_before(site: Site, environment: Environment, run_date: date, model: str) -> str | None:
+    """Registry version of ``model`` ('ranker' or 'uplift') behind the lists of the night published last, among those
+    of run dates before ``run_date``; None where there is none. The same night run again finds the same.
+    """
+    column = sql.Identifier(f"{model}_version")
+    query = sql.SQL(
+        "SELECT {column} FROM {{versions}} WHERE published_at IS NOT NULL AND run_date < %s AND {column} IS NOT NULL"
+        " ORDER BY published_at DESC LIMIT 1"
+    ).format(column=column)
+    found = _rows(site, environment, query.as_string(None), (run_date,))
+    return next(iter(found[0].values())) if found else None
+
+
 def rollback(site: Site, environment: Environment, version_id: str | None = None) -> Row:
     """Point at an earlier version: the one named, or the newest loaded before the published run date.
 

@@ -24,7 +24,9 @@ def arguments(site: str, context: Mapping[str, Any]) -> list[str]:
     """Command line of a job in this DAG run."""
     params = context.get("params") or {}
     flags = [f"--{name.replace('_', '-')}" for name in ("force", "dry_run") if params.get(name)]
-    return ["--site", site, "--date", run_date.resolve(context).isoformat(), *flags]
+    said = ("choose_ranker", "choose_uplift", "reason")
+    values = [f"--{name.replace('_', '-')}={params[name]}" for name in said if params.get(name)]
+    return ["--site", site, "--date", run_date.resolve(context).isoformat(), *flags, *values]
 
 
 def environment(context: Mapping[str, Any]) -> dict[str, str]:

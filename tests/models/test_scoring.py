@@ -1,5 +1,7 @@
 """A score is the models' outputs put together as the method says, row by row."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -13,6 +15,7 @@ from jobs.models.folds import fold_of
 from jobs.models.prior import COUNTS, Prior
 from jobs.models.propensity import Propensity
 from jobs.models.uplift import Learner
+from jobs.runtime.errors import DataError
 from jobs.tables.contracts import FEATURES, SCORES, USER_FEATURES
 
 EPS = 0.1
@@ -36,11 +39,13 @@ def scorer(adjusted: tuple[str, ...] = FEATURES) -> scoring.Scorer:
     return scoring.Scorer(
         booster(len(ranker.COLUMNS), 9, **logistic),
         Calibration((0.0, 1.0), (0.0, 0.5)),
-        Propensity((booster(width + 3, 1, **logistic), booster(width + 3, 2, **logistic)), SQUEEZE),
-        scoring.Effects(PRIOR, learner, SLOPES, INTERCEPT, ERROR, frozenset({"i0"})),
-        2,
-        EPS,
-        adjusted,
+        scoring.EffectModel(
+            Propensity((booster(width + 3, 1, **logistic), booster(width + 3, 2, **logistic)), SQUEEZE),
+            scoring.Effects(PRIOR, learner, SLOPES, INTERCEPT, ERROR, frozenset({"i0"})),
+            2,
+            EPS,
+            adjusted,
+        ),
     )
 
 
@@ -60,12 +65,12 @@ def frame(rows: int = 24) -> pd.DataFrame:
 def by_hand(one: scoring.Scorer, row: pd.Series) -> dict[str, float | bool]:
     """The score of one row, written out."""
     every = row[list(ranker.COLUMNS)].to_numpy(dtype=np.float32)[None, :]
-    features = row[list(one.adjusted)].to_numpy(dtype=np.float32)[None, :]
-    of_pair = row[[name for name in one.adjusted if name not in USER_FEATURES]].to_numpy(dtype=np.float32)
+    features = row[list(one.model.adjusted)].to_numpy(dtype=np.float32)[None, :]
+    of_pair = row[[name for name in one.model.adjusted if name not in USER_FEATURES]].to_numpy(dtype=np.float32)
     fold = int(fold_of([row["user_id"]], 2)[0])
     n1, y1, n0, y0 = (0.0 if np.isnan(row[name]) else row[name] for name in COUNTS)
     history = np.array([[n1 / (n1 + n0) if n1 + n0 else np.nan, n1, n0]], np.float32)
-    e = 0.02 + 0.96 * float(predict(one.propensity.boosters[fold], np.hstack([features, history]))[0])
+    e = 0.02 + 0.96 * float(predict(one.model.propensity.boosters[fold], np.hstack([features, history]))[0])
     before = WEIGHTS[fold, {"i0": 0, "i1": 1}.get(row["item_id"], 2)].astype(float)
     rate1, rate0 = prior.SHOWN, prior.NOT_SHOWN
     after = before * rate1**y1 * (1 - rate1) ** (n1 - y1) * rate0**y0 * (1 - rate0) ** (n0 - y0)
@@ -76,7 +81,7 @@ def by_hand(one: scoring.Scorer, row: pd.Series) -> dict[str, float | bool]:
     own = [after @ rate1, after @ rate0, tau, sd, item1, item0, near1, near0, near1 - near0]
     own += [y / n if n else np.nan for y, n in ((y1, n1), (y0, n0), (n1, n1 + n0))] + [n1, y1, n0, y0]
     seen = np.concatenate([of_pair, np.array(own, np.float32)])[None, :]
-    models = one.effects.learner.folds[fold]
+    models = one.model.effects.learner.folds[fold]
     learnt = float((predict(models["m1"], seen) - predict(models["m0"], seen))[0])
     effect = INTERCEPT + SLOPES[0] * tau + SLOPES[1] * (near1 - near0) + SLOPES[2] * learnt
     order = np.argsort(prior.EFFECT, kind="stable")
@@ -122,3 +127,23 @@ def test_batches_are_rows_of_the_contract_in_any_split() -> None:
     assert whole.schema.equals(SCORES.arrow_schema)
     assert whole.num_rows == len(frame())
     assert split.equals(whole)
+
+
+@pytest.mark.parametrize("adjusted", [FEATURES, FEATURES[-3:]])
+def test_a_model_comes_back_from_its_files_and_scores_the_same(adjusted: tuple[str, ...]) -> None:
+    one = scorer(adjusted)
+    recipe = json.dumps({"calibration": one.calibration.document()}).encode()
+    again = scoring.Scorer.of({"ranker.ubj": one.booster, "recipe.json": recipe}, one.model.files())
+    pd.testing.assert_frame_equal(again.score(frame()), one.score(frame()))
+    assert again.model.files() == one.model.files()
+
+
+def test_a_model_of_other_columns_is_refused() -> None:
+    files = scorer().model.files()
+    recipe = json.loads(files["recipe.json"])
+    gone = {"adjusted": ["gone", *recipe["adjusted"]], "columns": ["gone", *recipe["columns"]]}
+    before_graphs = {name: value for name, value in recipe.items() if name != "adjusted"}
+    for other in (recipe | gone, recipe | {"columns": recipe["columns"][1:]}, before_graphs):
+        older = files | {"recipe.json": json.dumps(other).encode()}
+        with pytest.raises(DataError, match="other columns"):
+            scoring.EffectModel.of(older)

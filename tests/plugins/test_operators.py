@@ -46,6 +46,19 @@ def test_flags_follow_the_params() -> None:
     assert given == ["--site", "grocery", "--date", "2017-12-03", "--force", "--dry-run"]
 
 
+def test_choices_follow_the_params_with_their_reason() -> None:
+    params = {"run_date": "2017-12-03", "choose_ranker": None, "choose_uplift": "relevance", "reason": "-sale"}
+    given = operators.arguments("grocery", context(**params))
+    assert given == [
+        "--site",
+        "grocery",
+        "--date",
+        "2017-12-03",
+        "--choose-uplift=relevance",
+        "--reason=-sale",
+    ]
+
+
 @pytest.mark.parametrize(
     ("code", "error"), [(1, AirflowException), (2, AirflowFailException), (3, AirflowFailException)]
 )

@@ -1,11 +1,14 @@
 """Model versions on the project's own MLflow server: what they hold, say and refuse."""
 
 import os
+from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 
 import mlflow
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from mlflow.models import Model
 
@@ -13,8 +16,11 @@ from jobs.models import ranker
 from jobs.models.metrics import Estimate
 from jobs.runtime import registry, tracking
 from jobs.runtime.args import JobArgs
+from jobs.runtime.choices import Registered
 from jobs.runtime.errors import DataError
-from jobs.runtime.registry import Card, Registered, load_checked, promote, typical_rows
+from jobs.runtime.registry import Card, load_checked, promote, typical_rows
+from jobs.tables import versions
+from tests.small_night import beside, lists
 
 FILES = {"ranker.ubj": b"booster", "recipe.json": b"{}"}
 EXAMPLE = pd.DataFrame({"from_repeat": [True, False], "days_since_last": np.array([3.0, np.nan], np.float32)})
@@ -137,3 +143,38 @@ def test_a_missing_git_is_said_not_fatal(job: JobArgs, monkeypatch: pytest.Monke
     monkeypatch.setenv("PATH", os.devnull)
     assert tracking.tags(job)["git_commit"] == "none"
     tracking._git_commit.cache_clear()
+
+
+def publish(job: JobArgs, version: str, day: date, ranker: str) -> None:
+    """A published version whose lists were made with a version of the ranker."""
+    made = lists(version, day)
+    place = made.column_names.index("ranker_version")
+    made = made.set_column(place, made.schema.field(place), pa.array([ranker] * made.num_rows))
+    assert versions.publish(job.site, job.environment, made, beside(), "proved")["state"] == "published"
+
+
+def test_before_anything_was_published_there_is_no_champion(job: JobArgs) -> None:
+    register(job)
+    found = registry.champion(job, "ranker")
+    assert found.registered is None and "were published before tonight" in found.missing
+
+
+def test_the_champion_is_pinned_by_number_whatever_its_alias(job: JobArgs) -> None:
+    made = register(job)
+    publish(job, "aaaaaaaa", job.date, made.version)
+    register(job, FILES | {"recipe.json": b"[]"})
+    promote(job, {"ranker": "2"})
+    found = registry.champion(replace(job, date=job.date + timedelta(days=1)), "ranker")
+    assert found.registered == made and found.files == FILES and not found.missing
+    assert registry.champion(job, "ranker").missing, "its own night's lists are not before it"
+
+
+def test_a_champion_that_is_gone_or_was_changed_is_said_to_be(job: JobArgs, tmp_path: Path) -> None:
+    made, later = register(job), replace(job, date=job.date + timedelta(days=1))
+    publish(job, "aaaaaaaa", job.date, made.version)
+    tamper(job, made, tmp_path, "ranker.ubj", b"another")
+    found = registry.champion(later, "ranker")
+    assert found.registered is None and "someone changed it" in found.missing
+    publish(job, "bbbbbbbb", job.date, "99")
+    found = registry.champion(later, "ranker")
+    assert found.registered is None and "version 99 of" in found.missing and "not in the registry" in found.missing

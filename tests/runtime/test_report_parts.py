@@ -70,12 +70,14 @@ def test_a_figure_without_an_interval_says_so_and_one_without_a_value_is_left_ou
 
 def test_the_verdict_names_state_gain_and_what_relevance_would_give():
     metrics = {"list_effect": figure(0.02, 0.01, 0.03), "list_effect_by_relevance": figure(0.005, 0.004, 0.006)}
-    said = parts.headline({"state": "published"}, metrics, True)
+    said = parts.headline({"state": "published"}, metrics, "challenger")
     assert said.startswith("Published: ") and "0.0200 (90 % interval 0.0100 to 0.0300)" in said and "0.0050" in said
-    said = parts.headline({"state": "dry run"}, {}, False)
+    said = parts.headline({"state": "dry run"}, {}, "relevance")
     assert (
         said == "Dry run, nothing published: the effects were not proved tonight, so everyone has the relevance list."
     )
+    said = parts.headline({"state": "published"}, metrics, "champion")
+    assert said.startswith("Published: tonight's effects were not proved, the champion's rank the lists")
 
 
 def test_overlap_counts_places_of_adjusted_lists_only():

@@ -273,3 +273,26 @@ def test_rows_of_two_nights_are_refused(warehouse: Environment, shop: Site) -> N
     new = replaced(lists("aaaaaaaa", MONDAY, users=1), "run_date", [MONDAY, TUESDAY])
     with pytest.raises(DataError, match="nothing was published"):
         publish(shop, warehouse, new)
+
+
+def test_the_champion_is_behind_what_was_published_last_before_the_night(warehouse: Environment, shop: Site) -> None:
+    assert versions.model_before(shop, warehouse, MONDAY, "uplift") is None
+    first = lists("aaaaaaaa", MONDAY)
+    publish(shop, warehouse, first)
+    (ranker, uplift) = (first[f"{model}_version"][0].as_py() for model in ("ranker", "uplift"))
+    assert versions.model_before(shop, warehouse, MONDAY, "uplift") is None, "its own night is not before it"
+    assert versions.model_before(shop, warehouse, TUESDAY, "ranker") == ranker
+    place = first.column_names.index("uplift_version")
+    later = lists("bbbbbbbb", TUESDAY)
+    none = pa.nulls(later.num_rows, pa.string())
+    publish(shop, warehouse, later.set_column(place, later.schema.field(place), none))
+    wednesday = TUESDAY + (TUESDAY - MONDAY)
+    assert versions.model_before(shop, warehouse, wednesday, "uplift") == uplift, "the last that had one"
+    other = lists("cccccccc", TUESDAY).set_column(
+        later.column_names.index("ranker_version"), later.schema.field("ranker_version"), pa.array(["9"] * 6)
+    )
+    publish(shop, warehouse, other, force=True)
+    assert versions.model_before(shop, warehouse, wednesday, "ranker") == "9"
+    versions.rollback(shop, warehouse, "bbbbbbbb")
+    assert versions.model_before(shop, warehouse, wednesday, "ranker") == ranker, "what a rollback chose is champion"
+    assert versions.model_before(shop, warehouse, TUESDAY, "ranker") == ranker
