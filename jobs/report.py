@@ -12,6 +12,7 @@ import pyarrow.dataset as ds
 
 from jobs.models.decisions import CHALLENGER
 from jobs.runtime import pages, report_feedback
+from jobs.runtime import report_diagnosis as diagnosis
 from jobs.runtime import report_parts as parts
 from jobs.runtime.args import JobArgs, run
 from jobs.runtime.errors import DataError
@@ -154,11 +155,28 @@ def collect(args: JobArgs, lake: Lake) -> dict[str, Any]:
                 "refutations": parts.refutations(lake.read_json("uplift")),
             }
         ),
+        "graph": part(lambda: diagnosis.graph(args.site)),
+        "estimators": part(lambda: diagnosis.estimators(lake.read_json("diagnosis"))),
+        "hidden": part(lambda: diagnosis.hidden(lake.read_json("diagnosis"))),
+        "caps": part(
+            lambda: {
+                "rows": diagnosis.caps(lake.read_json("diagnosis")),
+                "site": f"{args.site.effects.overlap_eps:g}",
+            }
+        ),
+        "learners": part(lambda: diagnosis.learners(lake.read_json("diagnosis"))),
+        "causes": part(lambda: diagnosis.causes(lake.read_json("diagnosis"))),
+        "off_policy": part(lambda: diagnosis.off_policy(lake.read_json("off_policy"))),
         "ranking": part(lambda: parts.ranking(lake.read_json("ranker"))),
         "cleaned": part(lambda: {"tables": parts.cleaned(lake.read_pandas(CLEAN_COUNTS))}),
         "checks": pages.night_values(docs, site, args.date)["checks"],
         "feedback": part(lambda: report_feedback.feedback(lake.read_json("feedback"))),
-        "gate": part(lambda: {"checks": parts.gate(lake.read_json("effects_gate"))}),
+        "gate": part(
+            lambda: {
+                "checks": parts.gate(lake.read_json("effects_gate")),
+                "warnings": lake.read_json("effects_gate")["warnings"],
+            }
+        ),
         "decisions": part(lambda: {"rows": decisions(lake)}),
         "lineage": part(lambda: lineage(args, lake)),
     }

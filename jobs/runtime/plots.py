@@ -93,6 +93,18 @@ def intervals(name: str, rows: Mapping[str, Interval], axis: str) -> str:
     return out[0]
 
 
+def bars(name: str, rows: Mapping[str, float], axis: str) -> str:
+    """Bars from zero, one row a label, first on top."""
+    out: list[str] = []
+    with canvas(name, 0.24 * len(rows) + 0.8, out) as axes:
+        places = [-place for place in range(len(rows))]
+        axes.barh(places, list(rows.values()), height=0.6, color=BLUE)
+        axes.set_yticks(places, [label.replace("_", " ") for label in rows])
+        axes.set_xlabel(axis)
+        axes.set_xlim(left=0)
+    return out[0]
+
+
 def methods(name: str, rows: Mapping[str, Mapping[str, Interval]], axis: str) -> str:
     """Dots with intervals: one row a metric, one mark a method (at most three)."""
     out: list[str] = []

@@ -10,6 +10,7 @@ WORDS = {
     "qini": "Qini: area between the uplift curve and showing at random",
     "auuc": "AUUC: area under the uplift curve, not normalised",
     "autoc": "AUTOC: mean advantage of the best-ranked share over all trials",
+    "dr_loss": "DR loss: mean squared distance of predicted effect and doubly robust score",
     "trials": "trials learnt from",
     "treated_share": "share of trials in which the item was shown",
     "brier": "Brier score of the propensity (0 is perfect)",
@@ -37,6 +38,27 @@ WORDS = {
     "recency_coverage_10": "share of the catalogue in anybody's top ten, recency",
     "test_users": "users with an outcome in the test window",
 }
+ESTIMATORS = {
+    "AIPW": "doubly robust: propensity and outcome models; what the night learns from",
+    "IPW": "propensity only, weights that sum to one",
+    "partially linear": "double machine learning: outcome residual on treatment residual",
+    "linear regression": "treatment, features and their products",
+    "item mean difference": "adjusts for the item and nothing else",
+    "instrumental variable": "two-stage least squares",
+    "instrumental variable, doubly robust": "outcome models of CausalML's DRIV learner",
+}
+LEARNERS = {
+    "s": "S-learner",
+    "t": "T-learner",
+    "x": "X-learner",
+    "r": "R-learner",
+    "dr": "DR-learner",
+    "causal_forest": "causal forest",
+    "item_difference": "item mean difference",
+    "pair_difference": "pair difference, shrunken by one trial",
+}
+OFF_POLICY = {"ips": "IPS", "snips": "SNIPS", "dm": "direct method", "dr": "doubly robust"}
+JUDGED = {"published": "tonight's lists", "relevance": "the relevance lists", "before": "the version before"}
 REFUTATIONS = {
     "placebo": (
         "Treatment replaced by one that did nothing. Its effect must be zero: the 99 % interval has to include 0.",

@@ -10,6 +10,7 @@ from jobs.runtime import plots
 
 PLOTS: dict[str, Callable[[], str]] = {
     "intervals": lambda: plots.intervals("i", {"milk & <b>": (0.1, 0.0, 0.2), "$5 a$b": (0.3, None, None)}, "effect"),
+    "bars": lambda: plots.bars("b", {"gap_ratio": 0.3, "days & <b>": 0.1}, "mean change"),
     "methods": lambda: plots.methods("m", {"NDCG@10": {"ranker": (0.4, 0.3, 0.5), "recency": (0.3, 0.2, 0.4)}}, "mean"),
     "overlap": lambda: plots.overlap([0.0, 0.5, 1.0], [3.0, 1.0], [1.0, 3.0], 0.02),
     "reliability": lambda: plots.reliability([0.1, 0.5], [0.12, 0.48]),

@@ -6,11 +6,7 @@ import pandas as pd
 import pytest
 
 from jobs.runtime import report_parts as parts
-
-
-def figure(value: float, low: float | None = None, high: float | None = None) -> dict[str, float | None]:
-    return {"value": value, "low": low, "high": high}
-
+from tests.runtime.diagnoses import figure
 
 UPLIFT: dict[str, Any] = {
     "metrics": {

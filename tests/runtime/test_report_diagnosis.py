@@ -1,0 +1,123 @@
+"""What the report says about believing the effects: every figure with its interval, every plot with its sentence."""
+
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from jobs.runtime import report_diagnosis as parts
+from jobs.runtime.site import CausalGraph, Effects, Outcome, Site
+from tests.runtime.diagnoses import DIAGNOSIS, OFF_POLICY, figure
+
+SHOP = Site(site="shop", outcome=Outcome(event_types=("purchase",)))
+
+
+def with_part(name: str, **changed: Any) -> dict[str, Any]:
+    return DIAGNOSIS | {name: DIAGNOSIS[name] | changed}
+
+
+def test_every_plot_is_a_picture_says_how_to_read_it_and_has_a_sentence_for_who_cannot_see_it():
+    causes = parts.causes(DIAGNOSIS)
+    drawn = [parts.graph(SHOP)["plot"], parts.estimators(DIAGNOSIS)["plot"], parts.off_policy(OFF_POLICY)["plot"]]
+    drawn += [causes["importance"], causes["surrogate"], causes["heat_map"]]
+    for plot in drawn:
+        assert ElementTree.fromstring(plot["svg"]).tag.endswith("svg")
+        assert plot["caption"].startswith("How to read it:") and plot["caption"].endswith(".")
+        assert plot["summary"].endswith(".") and any(sign.isdigit() for sign in plot["summary"])
+
+
+def test_the_graph_says_what_is_adjusted_for_and_what_nobody_measured():
+    said = parts.graph(SHOP)
+    assert said["sentence"].startswith("Adjusted for: earlier showing, item popularity, item price, user activity and ")
+    assert "(35 columns)" not in said["sentence"] and "(34 columns)" in said["sentence"]
+    assert said["hidden"] == "Assumed, but not measured: season." and said["declared"] is False
+    edges = ("shown -> outcome", "item_price -> shown", "item_price -> outcome")
+    effects = Effects(graph=CausalGraph(edges=edges), instrument="explored")
+    declared = parts.graph(SHOP.model_copy(update={"effects": effects}))
+    assert "Adjusted for: item price (1 columns)" in declared["sentence"] and declared["declared"] is True
+    assert declared["hidden"] == "Every cause in the graph is measured." and declared["instrument"] == "explored"
+
+
+def test_a_method_without_an_estimate_says_why_and_is_not_drawn():
+    said = parts.estimators(DIAGNOSIS)
+    rows = {row["name"]: row for row in said["table"]}
+    assert (rows["AIPW"]["value"], rows["AIPW"]["interval"]) == ("0.0035", "0.0023 to 0.0047")
+    none = rows["instrumental variable"]
+    assert none["value"] == none["interval"] == "none" and "the site names no instrument" in none["note"]
+    assert said["disagreements"] == ["AIPW and item mean difference"]
+    assert said["plot"]["summary"].startswith("3 methods; ")
+
+
+def test_hidden_causes_are_said_in_three_scales_and_a_table():
+    said = parts.hidden(DIAGNOSIS)
+    assert "explain 1.1% of" in said["sentences"][0] and "0.7% to bring zero" in said["sentences"][0]
+    assert "risk ratio of 1.88, and of 1.65" in said["sentences"][1]
+    assert "factor of up to 1.10" in said["sentences"][2]
+    assert said["bounds"][1] == {"strength": "1.5", "between": "-0.0069 to 0.0146", "interval": "-0.0082 to 0.0167"}
+
+
+def test_the_negative_control_is_quiet_loud_or_absent():
+    quiet = parts.hidden(DIAGNOSIS)["control"]
+    assert quiet["tone"] == "good" and "99 % interval -0.0021 to 0.0043" in quiet["text"]
+    loud = parts.hidden(with_part("negative_control", wide=figure(0.02, 0.01, 0.03)))["control"]
+    assert loud["tone"] == "warn" and "leaves out 0" in loud["text"] and "does not fail the gate" in loud["text"]
+    absent = parts.hidden(with_part("negative_control", estimate=None, wide=None, note="3 trials are too few"))
+    assert absent["control"] == {"tone": "", "text": "Not computed: 3 trials are too few."}
+
+
+def test_caps_have_their_heaviest_weight_and_what_is_left():
+    (row,) = parts.caps(DIAGNOSIS)
+    assert (row["cap"], row["weight"], row["share"], row["ess"]) == ("0.02", "50", "91.3%", "45,582 and 9")
+    assert row["interval"] == "0.0032 to 0.0038"
+
+
+def test_learners_are_compared_with_tonights_and_the_better_one_is_named():
+    said = parts.learners(DIAGNOSIS)
+    assert [row["name"] for row in said["table"]] == [
+        "T-learner, tonight's",
+        "R-learner",
+        "pair difference, shrunken by one trial",
+    ]
+    assert said["better"] == "R-learner" and said["table"][1]["better"]
+    assert said["table"][0]["autoc_gap"] == "" and said["table"][1]["autoc_gap"] == "+0.3 (+0.2 to +0.4)"
+    none = with_part("comparison", learners=DIAGNOSIS["comparison"]["learners"][:1], left_out="9 treated trials")
+    assert (parts.learners(none)["better"], parts.learners(none)["left_out"]) == ("", "9 treated trials")
+
+
+def test_causes_name_the_first_feature_the_trees_fidelity_and_the_highest_cell():
+    said = parts.causes(DIAGNOSIS)
+    assert "first posterior, by 0.0027" in said["importance"]["summary"]
+    assert "explains 77% of" in said["surrogate"]["caption"] and said["rules"] == "|--- gap_ratio <= 0.0262"
+    assert said["segments"] == ["0 frequent, recent", "1 occasional"]
+    assert [row["value"] for row in said["cells"]] == ["0.0300", "0.0200", "-0.0100"]
+    assert said["cells"][0] == {
+        "name": "bread, segment 0 frequent, recent",
+        "value": "0.0300",
+        "interval": "-0.0100 to 0.0700",
+    }
+
+
+def test_a_heat_map_without_a_cell_is_not_drawn():
+    empty = DIAGNOSIS | {"heat_map": {name: [] for name in DIAGNOSIS["heat_map"]}}
+    said = parts.causes(empty)
+    assert (said["heat_map"], said["segments"], said["cells"]) == (None, [], [])
+
+
+def test_lists_are_judged_by_every_method_with_intervals_and_effective_sizes():
+    said = parts.off_policy(OFF_POLICY)
+    assert len(said["values"]) == 3 * 4 and len(said["gains"]) == 2 * 4 and len(said["sizes"]) == 3
+    assert all("to" in row["interval"] for row in (*said["values"], *said["gains"]))
+    assert said["sizes"][0] == {"name": "tonight's lists", "all": "812", "listed": "812"}
+    assert said["before"] == "version aaaaaaa1 of 2024-01-01" and said["trials"] == "913,000"
+    assert "0.00040 (90 % interval 0.00030 to 0.00050) more outcomes a trial" in said["plot"]["summary"]
+
+
+@pytest.mark.parametrize("lists", [["published", "relevance"], ["published", "relevance", "before"]])
+def test_the_version_before_is_left_out_where_there_is_none(lists: list[str]):
+    said = parts.off_policy(OFF_POLICY | {"lists": lists, "before": None})
+    assert {row["name"] for row in said["gains"]} == {f"over {parts.JUDGED[name]}" for name in lists[1:]}
+
+
+def test_no_trial_to_judge_on_gives_no_figure():
+    said = parts.off_policy(OFF_POLICY | {"metrics": {"ope_trials": figure(0.0), "ope_users": figure(0.0)}})
+    assert said["plot"] is None and said["values"] == said["gains"] == []
