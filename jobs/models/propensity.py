@@ -1,5 +1,6 @@
 """How likely a trial was to be treated: cross-fitted by user, calibrated, and checked for overlap and balance."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from jobs.models.folds import threads
 from jobs.runtime.site import Effects
 
 Floats = NDArray[np.float64]
+HISTORY = ("shown_share", "treated", "control")  # of the pair's periods so far, beside the features
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,13 @@ class Propensity:
         return self.calibration.apply(raw)
 
 
+def names(adjusted: Sequence[str]) -> tuple[str, ...]:
+    """Columns of the propensity's matrix where the features ``adjusted`` are adjusted for."""
+    return (*adjusted, *HISTORY)
+
+
 def columns(features: NDArray[np.float32], counts: NDArray[Any]) -> NDArray[np.float32]:
-    """Features and how often the pair was shown so far: shares of its periods, and the periods of both arms.
+    """Features and ``HISTORY``, how often the pair was shown so far: shares of its periods, periods of both arms.
 
     ``counts`` has shape (n, 4), of the periods strictly before the trial's.
     """

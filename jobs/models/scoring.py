@@ -86,6 +86,7 @@ class EffectModel:
             "adjusted": list(self.adjusted),
             "folds": self.folds,
             "overlap_eps": self.overlap_eps,
+            "propensity_columns": list(propensity.names(self.adjusted)),
             "propensity_calibration": self.propensity.calibration.document(),
             "columns": list(uplift.names(self.adjusted)),
             "items": list(effects.prior.items),
@@ -103,8 +104,9 @@ class EffectModel:
     def of(cls, files: Mapping[str, bytes]) -> "EffectModel":
         """The model of its registered files; DataError where its columns are not those that are counted now."""
         recipe = json.loads(files["recipe.json"])
-        adjusted = tuple(recipe.get("adjusted", ()))  # models of before the causal graph have none
-        if not set(adjusted) <= set(FEATURES) or recipe["columns"] != list(uplift.names(adjusted)):
+        adjusted = tuple(recipe.get("adjusted", ()))  # older models name neither these nor the propensity's columns
+        now = list(propensity.names(adjusted)), list(uplift.names(adjusted))
+        if not set(adjusted) <= set(FEATURES) or (recipe.get("propensity_columns"), recipe["columns"]) != now:
             raise DataError("it was fitted on other columns than are counted now")
         folds = range(recipe["folds"])
         boosters = tuple(

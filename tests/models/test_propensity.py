@@ -31,3 +31,4 @@ def test_columns_add_how_often_the_pair_was_shown_so_far():
     counts = np.array([[3, 1, 1, 0], [0, 0, 0, 0]])
     found = propensity.columns(np.array([[7.0], [8.0]], np.float32), counts)
     assert np.array_equal(found, np.float32([[7, 0.75, 3, 1], [8, np.nan, 0, 0]]), equal_nan=True)
+    assert propensity.names(["item_price"]) == ("item_price", "shown_share", "treated", "control")

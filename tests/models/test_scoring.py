@@ -141,9 +141,11 @@ def test_a_model_comes_back_from_its_files_and_scores_the_same(adjusted: tuple[s
 def test_a_model_of_other_columns_is_refused() -> None:
     files = scorer().model.files()
     recipe = json.loads(files["recipe.json"])
-    gone = {"adjusted": ["gone", *recipe["adjusted"]], "columns": ["gone", *recipe["columns"]]}
-    before_graphs = {name: value for name, value in recipe.items() if name != "adjusted"}
-    for other in (recipe | gone, recipe | {"columns": recipe["columns"][1:]}, before_graphs):
+    listed = ("adjusted", "propensity_columns", "columns")
+    others = [recipe | {name: ["gone", *recipe[name]] for name in listed}]
+    others += [recipe | {name: recipe[name][1:]} for name in listed]
+    others += [{key: value for key, value in recipe.items() if key != name} for name in listed[:2]]
+    for other in others:
         older = files | {"recipe.json": json.dumps(other).encode()}
         with pytest.raises(DataError, match="other columns"):
             scoring.EffectModel.of(older)
