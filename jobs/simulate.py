@@ -262,8 +262,13 @@ def measured(run: Run, before: Floats, nights: int, tonight: float, true: float)
     return out
 
 
-def simulate_all(scenario: Scenario, policies: Sequence[str], seeds: Sequence[int], nights: int) -> pd.DataFrame:
-    """Every policy in every world, one process a core; the rows of ``simulate``."""
+def simulate_all(
+    scenario: Scenario, policies: Sequence[str], seeds: Sequence[int], nights: int, advance: Callable[[int], None]
+) -> pd.DataFrame:
+    """Every policy in every world, one process a core; the rows of ``simulate``.
+
+    ``advance`` is told of every world that a policy has lived through.
+    """
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     context = get_context("spawn")
     free: Queue[int] = context.Queue()
@@ -271,8 +276,11 @@ def simulate_all(scenario: Scenario, policies: Sequence[str], seeds: Sequence[in
         free.put(core)
     work = [(scenario, policy, seed, nights) for policy in policies for seed in seeds]
     with ProcessPoolExecutor(len(cores) or 1, context, _pin, (free, bool(cores))) as pool:
-        done = pool.map(simulate, *zip(*work, strict=True))
-        return pd.DataFrame([row for rows in done for row in rows])
+        rows: list[dict[str, Any]] = []
+        for lived in pool.map(simulate, *zip(*work, strict=True)):
+            rows += lived
+            advance(1)
+        return pd.DataFrame(rows)
 
 
 def _pin(free: "Queue[int]", possible: bool) -> None:

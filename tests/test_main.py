@@ -54,3 +54,70 @@ def test_missing_java_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_
 def test_failed_install_says_what_to_do(said: str, told: str) -> None:
     with pytest.raises(bootstrap.CannotSetUp, match=told):
         bootstrap._run([sys.executable, "-c", f"print({said!r}); raise SystemExit(1)"], "install uv")
+
+
+COMMANDS = ("up", "stop", "clean", "run", "test", "load", "status", "rollback", "explain", "simulate", "warehouse-url")
+
+
+def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    from jobs.runtime import cli
+
+    listed = {command.name or command.callback.__name__ for command in cli.app.registered_commands if command.callback}
+    assert listed == set(COMMANDS)
+    for command in COMMANDS:
+        with pytest.raises(SystemExit) as left:
+            cli.main([command, "--help"])
+        said = capsys.readouterr().out
+        assert left.value.code == 0
+        assert f"python -m jobs {command}" in said.split("Examples:")[1], said
+        assert "\x1b" not in said and "╭" not in said
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["status", "--wrong"], "No such option: --wrong"),
+        (["explain"], "Missing option '--user'"),
+        (["nothing"], "No such command 'nothing'"),
+    ],
+)
+def test_a_wrong_word_is_one_line(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    from jobs.runtime import cli
+
+    with pytest.raises(SystemExit) as left:
+        cli.main(words)
+    err = capsys.readouterr().err
+    assert left.value.code == 2
+    assert err.startswith(f"error: {said}") and len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("place", [0, 1, 3])
+def test_debug_shows_the_traceback_wherever_it_stands(
+    place: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from jobs.runtime import cli
+
+    monkeypatch.setenv("NIGHTLIFT_DEBUG", "")
+    words = ["run", "--site", "nowhere"]
+    with pytest.raises(SystemExit) as left:
+        cli.main([*words[:place], "--debug", *words[place:]])
+    err = capsys.readouterr().err
+    assert left.value.code == 3
+    assert "Traceback" in err and err.splitlines()[-1].startswith("error: no site 'nowhere'")
+
+
+def test_what_nobody_foresaw_is_one_line_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from jobs.runtime import cli, services
+
+    def break_down(*_: object) -> None:
+        raise ZeroDivisionError("nobody\nforesaw this")
+
+    monkeypatch.setattr(services, "stop", break_down)
+    monkeypatch.delenv("NIGHTLIFT_DEBUG", raising=False)
+    with pytest.raises(SystemExit) as left:
+        cli.main(["stop"])
+    err = capsys.readouterr().err
+    assert left.value.code == 1
+    assert err == "error: ZeroDivisionError: nobody; the same command with --debug shows where\n"

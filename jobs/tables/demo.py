@@ -11,7 +11,7 @@
   million, and they hold all the history the first run date looks back on.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -19,10 +19,10 @@ import duckdb
 
 from jobs.runtime.environment import Environment
 from jobs.runtime.errors import DataError, SetupError
+from jobs.runtime.screen import Advance, Screen
 from jobs.runtime.site import Site
 from jobs.tables import warehouse
 
-Progress = Callable[[str], None]
 PRICES_BEFORE = "2017-12-03"
 FIRST_EXPOSURE_WEEK = 30
 MIN_HOUSEHOLDS = 20
@@ -138,14 +138,14 @@ def is_empty(site: Site, environment: Environment) -> bool:
 def load_demo(
     site: Site,
     environment: Environment,
-    progress: Progress = print,
+    screen: Screen | None = None,
     unit: Literal["type", "product"] = "type",
 ) -> dict[str, int]:
     """Fill the site's raw schema with the demo, all or nothing; returns rows by table.
 
     Raises DataError where a raw table already holds rows, SetupError where the data package is not installed.
     """
-    schema = site.warehouse.raw_schema
+    schema, screen = site.warehouse.raw_schema, screen or Screen()
     folder = _package_folder()
     rows: dict[str, int] = {}
     with warehouse.adbc_connect(environment) as connection, duckdb.connect() as source:
@@ -154,12 +154,14 @@ def load_demo(
             if warehouse.has_rows(connection, schema, table):
                 raise DataError(f"{schema}.{table} already holds rows; the demo is loaded into an empty schema only")
             warehouse.drop_raw_keys(connection, schema, table)
-        progress("demo: preparing a year of transactions and promotions")
+        screen.say("demo: preparing a year of transactions and promotions")
         _prepare(source, folder, unit)
-        for table, query in _ROWS.items():
-            rows[table] = _copy(source, connection, schema, table, query)
-            progress(f"demo: {table}: {rows[table]:,} rows")
-            warehouse.add_raw_keys(connection, schema, table)
+        parts = {table: _parts(source, query) for table, query in _ROWS.items()}
+        with screen.track("demo: tables and weeks of exposures", sum(map(len, parts.values())), "parts") as advance:
+            for table, query in _ROWS.items():
+                rows[table] = _copy(source, connection, schema, table, query, parts[table], advance)
+                warehouse.add_raw_keys(connection, schema, table)
+        screen.say(f"demo: {', '.join(f'{count:,} {table}' for table, count in rows.items())}")
         connection.commit()
     return rows
 
@@ -181,20 +183,31 @@ def _prepare(source: duckdb.DuckDBPyConnection, folder: Path, unit: Literal["typ
     source.execute(_PREPARE)
 
 
+def _parts(source: duckdb.DuckDBPyConnection, query: str) -> list[dict[str, int]]:
+    """Parameters of a table's parts: exposures go week by week, sorted in memory, one week after the other."""
+    if "$week" not in query:
+        return [{}]
+    return [{"week": row[0]} for row in source.execute("SELECT DISTINCT week FROM visits ORDER BY week").fetchall()]
+
+
 def _copy(
-    source: duckdb.DuckDBPyConnection, connection: warehouse.adbc.Connection, schema: str, table: str, query: str
+    source: duckdb.DuckDBPyConnection,
+    connection: warehouse.adbc.Connection,
+    schema: str,
+    table: str,
+    query: str,
+    parts: Sequence[dict[str, int]],
+    advance: Advance,
 ) -> int:
-    # Exposures go week by week: each week is sorted in memory, and weeks follow each other in time.
-    weeks = source.execute("SELECT DISTINCT week FROM visits ORDER BY week").fetchall() if "$week" in query else [None]
     rows = 0
-    for week in weeks:
-        result = source.sql(query, params={"week": week[0]} if week else None)
-        reader = result.to_arrow_reader(BATCH_ROWS)
-        if week in (None, weeks[0]):
+    for number, part in enumerate(parts):
+        reader = source.sql(query, params=part or None).to_arrow_reader(BATCH_ROWS)
+        if number == 0:
             known = warehouse.column_types(connection, schema, table)
             for field in reader.schema:
                 if field.name not in known:
                     kind = "double precision" if str(field.type) == "double" else "text"
                     warehouse.add_column(connection, schema, table, field.name, kind)
         rows += warehouse.ingest(connection, schema, table, reader)
+        advance(1)
     return rows

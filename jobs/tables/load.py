@@ -4,18 +4,18 @@ DuckDB reads and checks the files; only when all of them are right are they copi
 load is all or nothing. Columns beyond the contract's become attributes of the raw table.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
 
 from jobs.runtime.environment import Environment
 from jobs.runtime.errors import DataError
+from jobs.runtime.screen import Advance, Screen
 from jobs.runtime.site import Site
 from jobs.tables import warehouse
 
-Progress = Callable[[str], None]
 BATCH_ROWS = 200_000
 SHOWN = 5  # bad rows named in an error
 AGAIN = "mend the file and load again (nothing was loaded)"
@@ -55,20 +55,21 @@ class _File:
     table: str
     path: Path
     columns: Mapping[str, str]
+    rows: int = 0
 
     @property
     def source(self) -> str:
         return f'"file {self.table}"'
 
 
-def load_folder(site: Site, folder: Path, environment: Environment, progress: Progress = print) -> dict[str, int]:
+def load_folder(site: Site, folder: Path, environment: Environment, screen: Screen | None = None) -> dict[str, int]:
     """Check the four files of ``folder`` and append them to the site's raw tables; returns rows by table.
 
     A file may be missing only where its table already holds rows. Raises DataError, naming file, column and the first
     bad rows, for a missing file or column, a value of the wrong type, an empty or repeated key, a key the table already
     has, an unknown user or item, and a propensity outside (0, 1]; the warehouse is then as it was.
     """
-    schema = site.warehouse.raw_schema
+    schema, screen = site.warehouse.raw_schema, screen or Screen()
     rows: dict[str, int] = {}
     with warehouse.adbc_connect(environment) as connection, duckdb.connect() as source:
         source.execute("SET threads = 2; SET memory_limit = '2GB'; SET TimeZone = 'UTC'")
@@ -77,15 +78,16 @@ def load_folder(site: Site, folder: Path, environment: Environment, progress: Pr
         files = []
         for table, path in _find(folder, schema, filled).items():
             known = warehouse.column_types(connection, schema, table)
+            screen.say(f"{path.name}: reading {path.stat().st_size / 1e6:,.1f} MB")
             files.append(_open(source, table, path, known))
-            progress(f"{path.name}: types and keys are right")
+            screen.say(f"{path.name}: {files[-1].rows:,} rows, types and keys are right")
         for file in files:
             if filled[file.table]:
                 _check_new_keys(source, connection, schema, file)
         _check_references(source, connection, schema, files, filled)
         for file in files:
-            rows[file.table] = _copy(source, connection, schema, file, filled[file.table])
-            progress(f"{schema}.{file.table}: {rows[file.table]:,} rows loaded")
+            with screen.track(f"{schema}.{file.table}", file.rows) as advance:
+                rows[file.table] = _copy(source, connection, schema, file, filled[file.table], advance)
         for table in set(warehouse.RAW_COLUMNS) - set(rows):
             warehouse.add_raw_keys(connection, schema, table)
         connection.commit()
@@ -143,8 +145,7 @@ def _open(source: duckdb.DuckDBPyConnection, table: str, path: Path, known: Mapp
     _check_values(source, name, file)
     typed = ", ".join(f"TRY_CAST({_q(column)} AS {_duck(file, column)}) AS {_q(column)}" for column in columns)
     source.execute(f'CREATE VIEW {file.source} AS SELECT "row ", {typed} FROM {name}')
-    _check_unique(source, file)
-    return file
+    return replace(file, rows=_check_unique(source, file))
 
 
 def _duck(file: _File, column: str) -> str:
@@ -215,7 +216,8 @@ def _check_values(source: duckdb.DuckDBPyConnection, name: str, file: _File) -> 
             raise _problem(file, column, count, what, bad)
 
 
-def _check_unique(source: duckdb.DuckDBPyConnection, file: _File) -> None:
+def _check_unique(source: duckdb.DuckDBPyConnection, file: _File) -> int:
+    """Rows of the file; DataError where two have the same key."""
     key = _q(warehouse.KEYS[file.table])
     found = source.execute(f"SELECT count(*), count(DISTINCT {key}) FROM {file.source}").fetchall()[0]
     if found[0] != found[1]:
@@ -224,6 +226,7 @@ def _check_unique(source: duckdb.DuckDBPyConnection, file: _File) -> None:
             f'QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY "row ") > 1 ORDER BY 1 LIMIT {SHOWN}'
         ).fetchall()
         raise _problem(file, warehouse.KEYS[file.table], found[0] - found[1], "a key an earlier row has", bad)
+    return int(found[0])
 
 
 def _check_new_keys(
@@ -282,7 +285,12 @@ def _check_references(
 
 
 def _copy(
-    source: duckdb.DuckDBPyConnection, connection: warehouse.adbc.Connection, schema: str, file: _File, filled: bool
+    source: duckdb.DuckDBPyConnection,
+    connection: warehouse.adbc.Connection,
+    schema: str,
+    file: _File,
+    filled: bool,
+    advance: Advance,
 ) -> int:
     known = warehouse.column_types(connection, schema, file.table)
     for column, kind in file.columns.items():
@@ -294,7 +302,7 @@ def _copy(
     columns = ", ".join(_q(column) for column in file.columns)
     reader = source.cursor().sql(f"SELECT {columns} FROM {file.source} ORDER BY {order}").to_arrow_reader(BATCH_ROWS)
     try:
-        rows = warehouse.ingest(connection, schema, file.table, reader)
+        rows = warehouse.ingest(connection, schema, file.table, reader, advance)
         warehouse.add_raw_keys(connection, schema, file.table)
     except warehouse.adbc.Error as error:
         said = " ".join(str(error).split())[:300]

@@ -1,7 +1,7 @@
 """What people read from the mart: versions, figures, effects, users and their lists.
 
 Every read happens in one read-only snapshot with a time limit, so that a page never shows half of two versions and a
-slow query never holds the warehouse. Needs no column beyond those of the mart; titles of items come from the raw items.
+slow query never holds the warehouse. Needs no column beyond those of the mart; names of items come from the raw items.
 """
 
 from collections.abc import Iterator, Sequence
@@ -53,8 +53,8 @@ class Mart:
         )
         return rows[0] if rows else None
 
-    def versions(self, limit: int, offset: int = 0) -> list[Row]:
-        """Versions, newest first, and which one is published; ``published_at`` is None where one never was."""
+    def versions(self, limit: int | None, offset: int = 0) -> list[Row]:
+        """Versions (None: all), newest first; ``published`` says which one is, ``published_at`` when it last was."""
         return self.rows(
             "SELECT v.version_id, v.run_date, v.rows, v.checksum, v.ranker_version, v.uplift_version, v.mlflow_run_id,"
             " v.loaded_at, v.published_at, v.verdict, p.version_id IS NOT NULL AS published FROM {versions} v"
@@ -162,14 +162,32 @@ class Mart:
             user,
         )
 
-    def titles(self, items: Sequence[str]) -> dict[str, str]:
-        """Titles of those of ``items`` that have one in the raw items."""
+    def example_user(self, version: str) -> str:
+        """The first user, by id, whose list is ranked by effect; or, where nobody's is, the first of all."""
+        rows = self.rows(
+            "SELECT user_id FROM {recommendations_history} WHERE version_id = %s AND rank = 1"
+            " ORDER BY policy = 'adjusted' DESC, user_id LIMIT 1",
+            version,
+        )
+        return str(rows[0]["user_id"])
+
+    def items(self, ids: Sequence[str]) -> dict[str, Row]:
+        """Title and category of items as the raw items have them; what is empty or no column there is None."""
         raw = self.site.warehouse.raw_schema
-        if not {"item_id", "title"} <= set(warehouse.column_types(self.connection, raw, "items")):
+        known = warehouse.column_types(self.connection, raw, "items")
+        if "item_id" not in known:
             return {}
-        query = sql.SQL("SELECT item_id, title FROM {} WHERE item_id = ANY(%s) AND title <> ''")
-        found = self.connection.execute(query.format(warehouse.ident(raw, "items")), (list(items),))
-        return {str(item): str(title) for item, title in found}
+        words = [
+            sql.SQL("nullif({}::text, '') AS {}").format(sql.Identifier(name), sql.Identifier(name))
+            if name in known
+            else sql.SQL("NULL AS {}").format(sql.Identifier(name))
+            for name in ("title", "category")
+        ]
+        query = sql.SQL("SELECT item_id, {} FROM {} WHERE item_id = ANY(%s)")
+        found = self.connection.cursor(row_factory=dict_row).execute(
+            query.format(sql.SQL(", ").join(words), warehouse.ident(raw, "items")), (list(ids),)
+        )
+        return {str(row.pop("item_id")): row for row in found}
 
 
 @contextmanager

@@ -176,7 +176,7 @@ def _select(connection: warehouse.Connection, query: str, mart: str, **values: o
 
 def _rows(site: Site, environment: Environment, query: str, values: tuple[object, ...] = ()) -> list[Row]:
     mart = site.warehouse.mart_schema
-    tables = ("versions", "published", "recommendations", "recommendations_history", "relevance_lists")
+    tables = ("versions", "published")
     with warehouse.connect(environment) as connection:
         if not warehouse.column_types(connection, mart, "published"):
             return []
@@ -190,8 +190,8 @@ def status(site: Site, environment: Environment) -> list[Row]:
     return _rows(
         site,
         environment,
-        "SELECT v.version_id, v.run_date, v.rows, left(v.checksum, 12) AS checksum, v.ranker_version, v.uplift_version,"
-        " v.loaded_at, p.version_id IS NOT NULL AS published, v.verdict FROM {versions} v"
+        "SELECT v.version_id, v.run_date, p.version_id IS NOT NULL AS published, v.published_at, v.loaded_at, v.rows,"
+        " v.checksum, v.ranker_version, v.uplift_version, v.mlflow_run_id, v.verdict FROM {versions} v"
         " LEFT JOIN {published} p ON p.version_id = v.version_id ORDER BY v.run_date DESC, v.loaded_at DESC",
     )
 
@@ -241,52 +241,3 @@ def rollback(site: Site, environment: Environment, version_id: str | None = None
         _point(connection, mart, target, target["verdict"], force=True)
     models = {name: target[name] for name in ("ranker_version", "uplift_version")}
     return {"from": current["version_id"], "to": target["version_id"], "run_date": target["run_date"], **models}
-
-
-def explain(site: Site, environment: Environment, user_id: str) -> list[Row]:
-    """The published list of one user with effect, interval and reason."""
-    return _rows(
-        site,
-        environment,
-        "SELECT rank, item_id, policy, score, relevance, effect, effect_low, effect_high, identified, reason"
-        " FROM {recommendations} WHERE user_id = %s ORDER BY rank",
-        (user_id,),
-    )
-
-
-def summary(site: Site, environment: Environment, run_date: date) -> Row:
-    """What a night published: its version, one user's top ten and that user's two lists side by side."""
-    versions = _rows(
-        site,
-        environment,
-        "SELECT version_id, rows, checksum, verdict FROM {versions} WHERE run_date = %s"
-        " ORDER BY loaded_at DESC LIMIT 1",
-        (run_date,),
-    )
-    if not versions:
-        raise NightliftError(f"{site.warehouse.mart_schema}.recommendations has no version of {run_date}")
-    (head,) = versions
-    (user,) = _rows(
-        site,
-        environment,
-        "SELECT user_id FROM {recommendations_history} WHERE version_id = %s"
-        " ORDER BY policy = 'adjusted' DESC, user_id LIMIT 1",
-        (head["version_id"],),
-    )
-    mine = (head["version_id"], user["user_id"])
-    top = _rows(
-        site,
-        environment,
-        "SELECT rank, item_id, effect, effect_low, effect_high, identified, policy, reason"
-        " FROM {recommendations_history} WHERE version_id = %s AND user_id = %s AND rank <= 10 ORDER BY rank",
-        mine,
-    )
-    both = _rows(
-        site,
-        environment,
-        "SELECT r.rank, r.item_id AS relevance_item, a.item_id AS adjusted_item FROM {relevance_lists} r"
-        " JOIN {recommendations_history} a USING (version_id, user_id, rank)"
-        " WHERE r.version_id = %s AND r.user_id = %s AND r.rank <= 10 ORDER BY r.rank",
-        mine,
-    )
-    return head | user | {"top_ten": top, "comparison": both}

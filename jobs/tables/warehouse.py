@@ -4,7 +4,8 @@ Everything else that touches PostgreSQL goes through here. Names from site files
 ``psycopg.sql.Identifier``; values are always parameters.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
@@ -117,6 +118,22 @@ _MART = [
         WHERE history.version_id = (SELECT published.version_id FROM {mart}.published
                                     WHERE published.table_name = 'recommendations')""",
 ]
+
+
+def mart_columns() -> dict[str, dict[str, str]]:
+    """Columns and types of every table of the mart, as the statements that make it say."""
+    columns: dict[str, dict[str, str]] = {}
+    for statement in _MART:
+        statement = re.sub(r"\) PARTITION BY .*", ")", statement)
+        made = re.match(r"CREATE TABLE IF NOT EXISTS \{mart\}\.(\w+) \((.*)\)", statement, re.DOTALL)
+        if made:
+            parts = re.sub(r",\s*PRIMARY KEY \(.*\)", "", made[2], flags=re.DOTALL).split(",")
+            words = [part.replace(" NOT NULL", "").replace(" PRIMARY KEY", "").split(maxsplit=1) for part in parts]
+            columns[made[1]] = {name: kind.strip() for name, kind in words}
+        added = re.match(r"ALTER TABLE \{mart\}\.(\w+) ADD COLUMN IF NOT EXISTS (\w+) (\w+)", statement)
+        if added:
+            columns[added[1]][added[2]] = added[3]
+    return columns
 
 
 def connect(environment: Environment, autocommit: bool = False) -> psycopg.Connection[Any]:
@@ -243,25 +260,35 @@ def has_rows(connection: Connection, schema: str, table: str) -> bool:
 
 
 def ingest(
-    connection: adbc.Connection, schema: str, table: str, data: pa.Table | pa.RecordBatchReader, mode: str = "append"
+    connection: adbc.Connection,
+    schema: str,
+    table: str,
+    data: pa.Table | pa.RecordBatchReader,
+    passed: Callable[[int], None] | None = None,
 ) -> int:
-    """COPY Arrow rows into a table inside the connection's transaction; returns how many."""
-    counted = _Counter(data.to_reader() if isinstance(data, pa.Table) else data)
+    """Append Arrow rows to a table by COPY inside the connection's transaction; returns how many.
+
+    ``passed`` is told the rows of each batch on its way.
+    """
+    counted = _Counter(data.to_reader() if isinstance(data, pa.Table) else data, passed)
     with connection.cursor() as cursor:
-        cursor.adbc_ingest(table, counted.reader, mode=mode, db_schema_name=schema)  # type: ignore[arg-type]
+        cursor.adbc_ingest(table, counted.reader, mode="append", db_schema_name=schema)  # type: ignore[arg-type]
     return counted.rows
 
 
 class _Counter:
     """Counts the rows of a stream as they pass."""
 
-    def __init__(self, source: pa.RecordBatchReader) -> None:
+    def __init__(self, source: pa.RecordBatchReader, passed: Callable[[int], None] | None) -> None:
         self.rows = 0
+        self.passed = passed
         self.reader = pa.RecordBatchReader.from_batches(source.schema, self._pass(source))
 
     def _pass(self, source: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
         for batch in source:
             self.rows += batch.num_rows
+            if self.passed:
+                self.passed(batch.num_rows)
             yield batch
 
 

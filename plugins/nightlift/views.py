@@ -221,11 +221,11 @@ def user_values(found: Mart, version: str, user: str) -> dict[str, Any] | None:
     adjusted, plain = found.adjusted_list(version, user), found.relevance_list(version, user)
     if not adjusted:
         return None
-    titles = found.titles(sorted({row["item_id"] for row in [*adjusted, *plain]}))
+    items = found.items(sorted({row["item_id"] for row in [*adjusted, *plain]}))
     places = {row["item_id"]: row["rank"] for row in plain}
     lists = {"adjusted": adjusted, "plain": plain}
     for row in [*adjusted, *plain]:
-        row |= {"title": titles.get(row["item_id"]), "plain_rank": places.get(row["item_id"])}
+        row |= {"title": items.get(row["item_id"], {}).get("title"), "plain_rank": places.get(row["item_id"])}
     published_at = {row["item_id"]: row["rank"] for row in adjusted}
     for row in plain:
         row["adjusted_rank"] = published_at.get(row["item_id"])

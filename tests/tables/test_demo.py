@@ -81,7 +81,7 @@ def at(day: int, hour: int, month: int = 7) -> datetime:
 @pytest.mark.usefixtures("package")
 def test_demo_counts_what_was_bought_and_shown(warehouse: Environment, shop: Site) -> None:
     assert demo.is_empty(shop, warehouse)
-    loaded = demo.load_demo(shop, warehouse, progress=lambda _: None)
+    loaded = demo.load_demo(shop, warehouse)
     assert loaded == {"users": 2, "items": 2, "interactions": 6, "exposures": 2}
     assert not demo.is_empty(shop, warehouse)
     assert rows(warehouse, shop, "users", "user_id, age") == [("h1", "35-44"), ("h2", None)]
@@ -108,9 +108,9 @@ def test_demo_counts_what_was_bought_and_shown(warehouse: Environment, shop: Sit
 
 @pytest.mark.usefixtures("package")
 def test_demo_is_not_loaded_over_rows(warehouse: Environment, shop: Site) -> None:
-    demo.load_demo(shop, warehouse, progress=lambda _: None)
+    demo.load_demo(shop, warehouse)
     with pytest.raises(DataError, match="already holds rows"):
-        demo.load_demo(shop, warehouse, progress=lambda _: None)
+        demo.load_demo(shop, warehouse)
     assert len(rows(warehouse, shop, "interactions", "event_id, user_id")) == 6
 
 
@@ -119,7 +119,7 @@ def test_products_bought_by_few_households_are_no_items(warehouse: Environment, 
     with pytest.MonkeyPatch.context() as patch:
         few = demo._PRODUCTS["product"].replace(">= 20", ">= 2")
         patch.setitem(demo._PRODUCTS, "product", few)
-        loaded = demo.load_demo(shop, warehouse, progress=lambda _: None, unit="product")
+        loaded = demo.load_demo(shop, warehouse, unit="product")
     assert loaded["items"] == 1
     assert rows(warehouse, shop, "items", "item_id, title") == [("3", "White Bread")]
 

@@ -110,16 +110,19 @@ def test_lists_and_profile_of_a_user(warehouse: Environment, shop: Site) -> None
         assert [row["key"] for row in found.effects("aaaaaaaa", "all", "aipw")] == ["all"]
 
 
-def test_titles_come_from_the_raw_items_where_they_have_one(warehouse: Environment, shop: Site) -> None:
+def test_names_come_from_the_raw_items_where_they_have_one(warehouse: Environment, shop: Site) -> None:
     publish(shop, warehouse, "aaaaaaaa", MONDAY)
     with mart.read(shop, warehouse) as found:
-        assert found is not None and found.titles(["i1"]) == {}
+        assert found is not None and found.items(["i1"]) == {}
     with tables.connect(warehouse) as connection:
         tables.create_raw(connection, shop.warehouse.raw_schema)
         items = sql.Identifier(shop.warehouse.raw_schema, "items")
-        connection.execute(sql.SQL("INSERT INTO {} (item_id, title) VALUES ('i1', 'Milk'), ('i2', '')").format(items))
+        rows = sql.SQL("INSERT INTO {} (item_id, title, category) VALUES ('i1', 'Milk', 'dairy'), ('i2', '', NULL)")
+        connection.execute(rows.format(items))
     with mart.read(shop, warehouse) as found:
-        assert found is not None and found.titles(["i1", "i2", "i3"]) == {"i1": "Milk"}
+        assert found is not None
+        named = {"i1": {"title": "Milk", "category": "dairy"}, "i2": {"title": None, "category": None}}
+        assert found.items(["i1", "i2", "i3"]) == named
 
 
 USERS, LENGTH = 100_000, 20
