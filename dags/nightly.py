@@ -1,12 +1,12 @@
-"""The night: one DAG a site file.
+"""**What:** the night of a site. Reads the warehouse, learns what showing an item changes, publishes tomorrow's lists.
 
-**What:** reads the warehouse, learns what showing an item changes, publishes tomorrow's recommendations.
+**When it fails:** the failing task's log ends with one line: what, where, what to do. Readers keep the version
+published before. The run's note says which task it was.
 
-**When it fails:** the failing task's log says what and where; readers keep the version published before.
+**Rerun:** clear the failed task with those after it, or trigger with `run_date`. The same night twice gives the same
+version.
 
-**Rerun:** clear the failed task, or trigger with `run_date`. The same night twice gives the same version.
-
-**Roll back:** `python -m jobs rollback --site SITE`.
+**Roll back:** `python -m jobs rollback --site SITE`, or the command of a certain version from the Effects page.
 """
 
 import os
@@ -14,52 +14,79 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from airflow.sdk import DAG, CronDataIntervalTimetable, Param, chain
+from airflow.sdk import DAG, CronDataIntervalTimetable, Param, TaskGroup, chain
 
 from jobs.runtime.errors import SetupError
 from jobs.runtime.site import Site, load_site
+from nightlift import assets
 from nightlift.operators import JobOperator, SparkJobOperator
-from nightlift.tasks import SPARK_TASKS, TASKS, doc
+from nightlift.tasks import GROUPS, SPARK_TASKS, dag_id, doc
 
 SITES = Path(os.environ.get("NIGHTLIFT_SITES") or Path(__file__).resolve().parents[1] / "config" / "sites")
 START = datetime.fromisoformat(os.environ.get("NIGHTLIFT_START_DATE") or "2026-01-01").replace(tzinfo=UTC)
+
+OVERRULE = "Overrule a gate"
 
 PARAMS = {
     "run_date": Param(
         None,
         type=["null", "string"],
-        pattern=r"^\d{4}-\d{2}-\d{2}$",
-        description="Night to run, YYYY-MM-DD: nothing dated on or after it is read. Empty: end of the data interval.",
+        format="date",
+        title="Night to run",
+        description="Nothing dated on or after this day is read. Empty: the end of the data interval.",
     ),
-    "force": Param(False, type="boolean", description="Publish even where a newer run date is published."),
-    "dry_run": Param(False, type="boolean", description="Do everything but publish."),
+    "force": Param(
+        False,
+        type="boolean",
+        title="Publish over a newer night",
+        description="Publish even where a newer run date is published.",
+    ),
+    "dry_run": Param(False, type="boolean", title="Dry run", description="Do everything but publish."),
     "choose_ranker": Param(
         None,
         type=["null", "string"],
         enum=[None, "challenger", "champion"],
+        values_display={"challenger": "challenger: trained tonight", "champion": "champion: made the lists before"},
+        section=OVERRULE,
+        title="Whose ranker",
         description="Whose ranker makes the lists, against the comparison. Empty: the comparison decides.",
     ),
     "choose_uplift": Param(
         None,
         type=["null", "string"],
         enum=[None, "challenger", "champion", "relevance"],
-        description="Whose effects rank the lists, against the gate; relevance: nobody's. Empty: the gate decides.",
+        values_display={
+            "challenger": "challenger: trained tonight",
+            "champion": "champion: made the lists before",
+            "relevance": "relevance: nobody's effects",
+        },
+        section=OVERRULE,
+        title="Whose effects",
+        description="Whose effects rank the lists, against the gate. Empty: the gate decides.",
     ),
     "reason": Param(
         None,
         type=["null", "string"],
         maxLength=500,
-        description="Why a choice is made; it is recorded with it.",
+        section=OVERRULE,
+        title="Reason",
+        description="Why a choice is made; it is recorded with the choice, which is refused without it.",
     ),
 }
+
+
+def _task(name: str, site: str) -> JobOperator | SparkJobOperator:
+    kind = SparkJobOperator if name in SPARK_TASKS else JobOperator
+    outlets = [assets.published(site)] if name == "publish" else []
+    return kind(task_id=name, site=site, doc_md=doc(name, site), outlets=outlets)
 
 
 def nightly(site: Site) -> DAG:
     """The DAG of one site."""
     with DAG(
-        dag_id=f"nightly_{site.site}",
+        dag_id=dag_id(site.site),
         description=f"Effect-adjusted recommendations of {site.site}",
-        doc_md=__doc__,
+        doc_md=(__doc__ or "").replace("SITE", site.site),
         schedule=CronDataIntervalTimetable(site.schedule, timezone="UTC"),
         start_date=START,
         catchup=False,
@@ -72,12 +99,10 @@ def nightly(site: Site) -> DAG:
             "execution_timeout": timedelta(hours=2),
         },
     ) as dag:
-        task = {
-            name: (SparkJobOperator if name in SPARK_TASKS else JobOperator)(
-                task_id=name, site=site.site, doc_md=doc(name, site.site)
-            )
-            for name in TASKS
-        }
+        task = {}
+        for group, (meaning, names) in GROUPS.items():
+            with TaskGroup(group, prefix_group_id=False, tooltip=meaning, doc_md=meaning):
+                task |= {name: _task(name, site.site) for name in names}
         chain(*(task[name] for name in ("extract", "check_raw", "clean", "check_clean", "evaluate_feedback")))
         chain(
             *(task[name] for name in ("check_clean", "build_features", "generate_candidates", "train_ranker", "score"))

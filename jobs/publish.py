@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from jobs.models.decisions import CHALLENGER, CHAMPION, RELEVANCE
 from jobs.models.metrics import Estimate, of_document
-from jobs.runtime import registry, tracking
+from jobs.runtime import registry, result, tracking
 from jobs.runtime.args import JobArgs, run
 from jobs.tables import versions
 from jobs.tables.contracts import ITEM_EFFECTS, RECOMMENDATIONS, RELEVANCE_LISTS, RUN_METRICS, USER_PROFILES
@@ -22,6 +22,7 @@ VERDICTS = {
     CHAMPION: "tonight's effects NOT proved: adjusted lists by the champion's",
     RELEVANCE: "effects NOT proved: relevance lists for everyone",
 }
+BESIDE = (ITEM_EFFECTS, USER_PROFILES, RELEVANCE_LISTS)
 HEADLINE = (
     "ranker_ndcg_10",
     "qini",
@@ -43,13 +44,17 @@ def publish(args: JobArgs, lake: Lake, lists: pa.Table, metrics: pa.Table, verdi
 
     The uplift model is one of them only where the lists rest on it: with a failed gate they have no uplift_version.
     """
-    tables = (ITEM_EFFECTS, USER_PROFILES, RELEVANCE_LISTS)
-    beside = {table.name: lake.read_arrow(table, table.names) for table in tables} | {RUN_METRICS.name: metrics}
+    beside = {table.name: lake.read_arrow(table, table.names) for table in BESIDE} | {RUN_METRICS.name: metrics}
     done = versions.publish(args.site, args.environment, lists, beside, verdict, args.force)
     if done["state"] != "kept":
         made_by = {"ranker": done["ranker_version"], "uplift": done["uplift_version"]}
         registry.promote(args, {model: version for model, version in made_by.items() if version is not None})
     return done
+
+
+def rows_by_table(lake: Lake) -> dict[str, int]:
+    """Rows of each table that the mart gets."""
+    return {table.name: int(lake.manifest(table)["rows"]) for table in (RECOMMENDATIONS, *BESIDE, RUN_METRICS)}
 
 
 def rehearse(lists: pa.Table) -> dict[str, Any]:
@@ -75,7 +80,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         done = rehearse(lists) if args.dry_run else publish(args, lake, lists, metrics, verdict)
         mlflow.log_metric("rows", done["rows"])
         mlflow.set_tags({name: done[name] for name in ("version_id", "state", "checksum")})
-    print(f"{done['state']}: version {done['version_id']} of {args.date}, {done['rows']:,} rows; {verdict}")
+    note = f"{done['state']}: version {done['version_id']} of {args.date}, {done['rows']:,} rows; {verdict}"
+    print(note)
+    result.record(note=note, run_date=args.date.isoformat(), version_id=done["version_id"])
+    if done["state"] == "published":
+        result.record(published_rows=rows_by_table(lake))
     lake.write_json("published", {name: str(value) for name, value in done.items()} | {"verdict": verdict})
     tags = {"version_id": done["version_id"], "verdict": verdict, "state": done["state"]}
     tags |= {f"decision_{model}": one["decision"]["said"] for model, one in chosen.items()}

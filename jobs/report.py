@@ -186,7 +186,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Write the page beside the Data Docs and to the night's MLflow run, and the pages that list it anew."""
     import mlflow
 
-    from jobs.runtime import tracking
+    from jobs.runtime import result, tracking
 
     args = JobArgs.parse(argv)
     values = collect(args, Lake(args))
@@ -196,6 +196,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     pages.rebuild(docs, site, args.date)
     run_id = tracking.night_run(args)
     mlflow.MlflowClient().log_text(run_id, page, "report.html")
+    result.record(mlflow_run_id=run_id, report=path.relative_to(docs).as_posix())
     print(f"report: {path.as_uri()}")
     print(f"all nights: {(docs / 'index.html').as_uri()}")
     return 0

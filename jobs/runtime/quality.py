@@ -19,7 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.runtime import pages
+from jobs.runtime import pages, result
 from jobs.runtime.args import JobArgs
 from jobs.runtime.environment import ROOT
 from jobs.runtime.errors import DataError, SetupError
@@ -228,11 +228,11 @@ def _first_message(information: dict[str, Any]) -> str:
 
 def require(results: list[Result], where: str) -> None:
     """Print the warnings; DataError names table, column, rule, failing count and rows of every critical failure."""
-    failed = [result for result in results if not result.success]
-    for result in failed:
-        if result.severity != "critical":
-            print(f"{result.severity}: {result}")
-    critical = [str(result) for result in failed if result.severity == "critical"]
+    failed = [one for one in results if not one.success]
+    for one in failed:
+        if one.severity != "critical":
+            print(f"{one.severity}: {one}")
+    critical = [str(one) for one in failed if one.severity == "critical"]
     if critical:
         raise DataError(f"{where}: {'; '.join(critical)}")
     print(f"{where}: {len(results) - len(failed)} of {len(results)} expectations hold, none of the others critical")
@@ -250,6 +250,8 @@ def check(args: JobArgs, name: str, frames: Mapping[str, pd.DataFrame], **parame
     documents = [asdict(result) for result in results]
     pages.record_check(docs, documents, [str(result) for result in results])
     pages.rebuild(home, args.site.site, args.date)
-    print(f"Data Docs: {pages.checks_page(home, args.site.site, args.date).as_uri()}")
+    page = pages.checks_page(home, args.site.site, args.date)
+    result.record(data_docs=f"{page.relative_to(home).as_posix()}#{name}")
+    print(f"Data Docs: {page.as_uri()}")
     require(results, f"{name} of {args.site.site}, {args.date}")
     return {"docs": str(docs / "index.html"), "results": documents}

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from pyspark.sql import DataFrame, SparkSession
 
+from jobs.runtime import result
 from jobs.runtime.args import JobArgs
 
 SETTINGS = {
@@ -32,6 +33,7 @@ def spark_session(args: JobArgs, name: str) -> Iterator[SparkSession]:
         builder = builder.config("spark.driver.host", "127.0.0.1")  # large results are fetched from there
         builder = builder.config("spark.ui.enabled", "false").config("spark.driver.memory", "3g")
     session = builder.getOrCreate()
+    result.record(spark_application=session.conf.get("spark.app.id", None))
     for key, value in SETTINGS.items():
         session.conf.set(key, value)
     try:

@@ -13,6 +13,7 @@ from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
 
 from jobs.models.metrics import Estimate
+from jobs.runtime import result
 from jobs.runtime.args import JobArgs, dag_run
 from jobs.runtime.environment import ROOT
 from jobs.tables.contracts import Table
@@ -69,6 +70,7 @@ def nested_run(args: JobArgs, name: str, inputs: Sequence[Table] = ()) -> Iterat
     parent, lake = night_run(args), Lake(args)
     try:
         with mlflow.start_run(run_name=name, parent_run_id=parent, tags={"level": "task", **tags(args)}) as run:
+            result.record(mlflow_run_id=run.info.run_id)
             for table in inputs:
                 source = resolve_dataset_source(f"{lake.uri}/{table.name}")
                 given = MetaDataset(source, name=table.name, digest=lake.digest([table])[:32])  # type: ignore[abstract]

@@ -1,12 +1,14 @@
 """Operators: a job of the night as a process of this environment, or through spark-submit on a cluster."""
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,9 @@ from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOpe
 from airflow.sdk import BaseHook, BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from nightlift import run_date
+from jobs.runtime import result
+from nightlift import assets, links, run_date
+from nightlift.tasks import NOTE
 
 ROOT = Path(__file__).resolve().parents[2]
 FINAL_CODES = {2: "the data are wrong", 3: "the set-up is wrong"}  # running again changes nothing
@@ -71,18 +75,40 @@ class _Process:
                 os.killpg(self.child.pid, signal.SIGKILL)
 
 
+@contextmanager
+def listening(operator: Any, context: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    """Environment of a job; what the job tells, also of its failure, is then on the operator and in XCom."""
+    failure = {}
+    with tempfile.TemporaryDirectory(prefix="nightlift-") as folder:
+        file = Path(folder) / "result.json"
+        try:
+            yield {**environment(context), result.VARIABLE: str(file)}
+        except AirflowException as error:
+            failure = {NOTE: f"{operator.task_id} failed: {error}"}
+            raise
+        finally:
+            operator.told = (json.loads(file.read_text()) if file.exists() else {}) | failure
+            for name, value in operator.told.items():
+                context["ti"].xcom_push(key=name, value=value)
+    assets.announce(context["outlet_events"], operator.site, operator.told)
+
+
 class JobOperator(BaseOperator):
     """Run ``python -m jobs.<task_id>`` with this interpreter in the clone."""
+
+    operator_extra_links = links.LINKS
 
     def __init__(self, *, site: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.site = site
+        self.told: dict[str, Any] = {}
         self._process = _Process()
 
     def execute(self, context: Any) -> None:
         """Run the job; its output is the task's log."""
         command = [sys.executable, "-m", f"jobs.{self.task_id}", *arguments(self.site, context)]
-        self._process.run(command, environment(context), self.log)
+        with listening(self, context) as env:
+            self._process.run(command, env, self.log)
 
     def on_kill(self) -> None:
         """End the job with the task."""
@@ -96,23 +122,30 @@ class SparkJobOperator(SparkSubmitOperator):
     a plain process; everywhere else it is spark-submit's.
     """
 
+    operator_extra_links = links.SPARK_LINKS
+
     def __init__(self, *, site: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.site = site
+        self.told: dict[str, Any] = {}
         self._process = _Process()
 
     def execute(self, context: Any) -> None:
         """Run the job; its output is the task's log."""
         given = arguments(self.site, context)
         host = BaseHook.get_connection(self._conn_id).host or ""
-        if host.startswith("sc://"):
-            self._process.run([sys.executable, "-m", f"jobs.{self.task_id}", *given], environment(context), self.log)
-            return
+        with listening(self, context) as env:
+            if host.startswith("sc://"):
+                self._process.run([sys.executable, "-m", f"jobs.{self.task_id}", *given], env, self.log)
+            else:
+                self._submit(given, env, context)
+
+    def _submit(self, given: list[str], env: Mapping[str, str], context: Any) -> None:
         with tempfile.TemporaryDirectory(prefix="nightlift-") as folder:
             self.name = f"nightlift {self.task_id} {self.site}"
             self.application = str(ROOT / "jobs" / f"{self.task_id}.py")
             self.application_args = given
-            self.env_vars = {"PYSPARK_PYTHON": sys.executable, **environment(context), **(self.env_vars or {})}
+            self.env_vars = {"PYSPARK_PYTHON": sys.executable, **env, **(self.env_vars or {})}
             self.py_files = shutil.make_archive(f"{folder}/jobs", "zip", ROOT, "jobs")
             super().execute(context)
 

@@ -19,11 +19,10 @@ from jobs.runtime.environment import Environment
 from jobs.runtime.errors import NightliftError
 from jobs.runtime.site import load_site
 from jobs.tables import mart
-from nightlift import access, runs, views
+from nightlift import access, links, runs, views
 from nightlift.access import SiteDep, SitesDep
 
 HERE = Path(__file__).resolve().parent
-PREFIX = "/nightlift"
 STATIC = {path.name: path for path in sorted((HERE / "static").iterdir())}
 CHARACTER = r"^[^\x00]*$"  # PostgreSQL has no text with a zero byte
 FENCE = "default-src 'none'; base-uri 'none'; frame-ancestors 'self'; style-src 'self'"
@@ -48,7 +47,7 @@ pages.filters |= {"points": views.points, "share": views.share, "number": views.
 def render(request: Request, template: str, values: Mapping[str, Any], status: int = 200) -> HTMLResponse:
     """A page; ``base`` is where this app lives and ``airflow`` where Airflow does, also behind a proxy's prefix."""
     base = request.scope.get("root_path", "")
-    where = {"base": base, "airflow": base.removesuffix(PREFIX)}
+    where = {"base": base, "airflow": base.removesuffix(links.PAGE)}
     return HTMLResponse(pages.get_template(template).render({**where, **values}), status)
 
 
@@ -107,6 +106,16 @@ def written(kind: str, path: str, site: SiteDep) -> FileResponse:
     if kind not in POLICIES or not file.is_relative_to(folder) or not file.is_file():
         raise HTTPException(404, f"No night of {site.site} has written this page on this machine.")
     return FileResponse(file)
+
+
+@app.get("/spark/{site}/{application}")
+def event_log(application: str, site: SiteDep, readable: SitesDep) -> FileResponse:
+    """Event log of the warm Spark, which works for every site: only for who may read all of them."""
+    environment = Environment.load()
+    log = links.event_log(environment, application)
+    if log is None or len(list(readable)) < len(access.site_files(environment.sites)):
+        raise HTTPException(404, f"There is no event log of {application!r} here, or you may not read every site.")
+    return FileResponse(log, filename=log.name)
 
 
 @app.get("/")

@@ -6,7 +6,7 @@ from airflow.plugins_manager import AirflowPlugin
 
 
 class NightliftPlugin(AirflowPlugin):
-    """The effects page and its entry in the navigation."""
+    """The effects page and its entry in the navigation; the notes of DAG runs."""
 
     name = "nightlift"
     external_views = [
@@ -24,6 +24,14 @@ class NightliftPlugin(AirflowPlugin):
     @property
     def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
         """The effects page; only the API server asks for it."""
-        from nightlift.page import PREFIX, app
+        from nightlift.links import PAGE
+        from nightlift.page import app
 
-        return [{"name": "Nightlift effects", "app": app, "url_prefix": PREFIX}]
+        return [{"name": "Nightlift effects", "app": app, "url_prefix": PAGE}]
+
+    @property
+    def listeners(self) -> list[Any]:  # type: ignore[override]
+        """What writes a run's note when it ends."""
+        from nightlift import notes
+
+        return [notes]

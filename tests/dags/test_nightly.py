@@ -3,6 +3,9 @@
 from pathlib import Path
 
 import pytest
+from airflow.sdk.exceptions import ParamValidationError
+
+from jobs.runtime.args import CHOICES
 
 ROOT = Path(__file__).resolve().parents[2]
 EDGES = {
@@ -40,11 +43,54 @@ def test_one_dag_a_site_with_the_edges_of_the_design(monkeypatch: pytest.MonkeyP
     assert set(bag.dags) == {f"nightly_{path.stem}" for path in (ROOT / "config" / "sites").glob("*.yaml")}
     for dag in bag.dags.values():
         assert {task.task_id: set(task.downstream_task_ids) for task in dag.tasks} == EDGES
-        assert dag.max_active_runs == 1 and not dag.catchup and dag.doc_md
+        assert dag.max_active_runs == 1 and not dag.catchup
         for task in dag.tasks:
             assert task.retries == 1 and task.execution_timeout
-            for word in ("When it fails", "Rerun", "Roll back"):
-                assert word in task.doc_md
+
+
+HEADINGS = ("**What:**", "**When it fails:**", "**Rerun:**", "**Roll back:**")
+
+
+def test_every_doc_says_what_when_it_fails_how_to_rerun_and_how_to_roll_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    (dag,) = parse(ROOT / "config" / "sites", monkeypatch).dags.values()
+    for doc in (dag.doc_md, *(task.doc_md for task in dag.tasks)):
+        places = [doc.index(heading) for heading in HEADINGS]
+        assert places == sorted(places) and places[0] == 0
+        assert "--site grocery" in doc and "SITE" not in doc
+
+
+def test_groups_hold_every_task_once_and_leave_its_id_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    (dag,) = parse(ROOT / "config" / "sites", monkeypatch).dags.values()
+    groups = dag.task_group.children
+    assert list(groups) == ["data", "relevance", "effects", "lists"]
+    assert sorted(name for group in groups.values() for name in group.children) == sorted(EDGES)
+    assert all(group.doc_md for group in groups.values())
+
+
+def test_the_form_describes_every_param(monkeypatch: pytest.MonkeyPatch) -> None:
+    (dag,) = parse(ROOT / "config" / "sites", monkeypatch).dags.values()
+    schemas = {name: dag.params.get_param(name).schema for name in dag.params}
+    assert set(schemas) == {"run_date", "force", "dry_run", "choose_ranker", "choose_uplift", "reason"}
+    assert all(dag.params.get_param(name).description and schema["title"] for name, schema in schemas.items())
+    assert set(schemas["choose_ranker"]["enum"]) == {None, *CHOICES["ranker"]}
+    assert set(schemas["choose_uplift"]["enum"]) == {None, *CHOICES["uplift"]}
+    dag.params.validate()
+    dag.params["run_date"] = "2017-12-03"
+    with pytest.raises(ParamValidationError):
+        dag.params["run_date"] = "yesterday"
+
+
+def test_publish_alone_writes_the_published_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    (dag,) = parse(ROOT / "config" / "sites", monkeypatch).dags.values()
+    outlets = {task.task_id: [outlet.name for outlet in task.outlets] for task in dag.tasks if task.outlets}
+    assert outlets == {"publish": ["grocery.published"]}
+
+
+def test_links_are_on_every_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    (dag,) = parse(ROOT / "config" / "sites", monkeypatch).dags.values()
+    links = {task.task_id: {link.name for link in task.operator_extra_links} for task in dag.tasks}
+    assert links["train_ranker"] == {"Effects page", "MLflow run", "Data Docs", "Report"}
+    assert links["clean"] == {"Effects page", "Spark history"}
 
 
 def test_two_parses_are_equal(monkeypatch: pytest.MonkeyPatch) -> None:

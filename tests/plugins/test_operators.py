@@ -12,19 +12,29 @@ import pyarrow as pa
 import pytest
 import yaml
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.execution_time.context import OutletEventAccessors
 
 from jobs.runtime.args import JobArgs
 from jobs.runtime.environment import Environment
 from jobs.runtime.site import Outcome, Site
 from jobs.tables import contracts
 from jobs.tables.lake import FIRST_DAY, Lake
-from nightlift import operators, run_date
+from nightlift import assets, links, operators, run_date
 
+LOG = logging.getLogger(__name__)
 DAY = date(2024, 1, 8)
 
 
+class Told(dict):
+    """XCom of one task."""
+
+    def xcom_push(self, key: str, value: object) -> None:
+        self[key] = value
+
+
 def context(**params: object) -> dict[str, object]:
-    return {"params": params, "dag_run": SimpleNamespace(run_id="r", data_interval_start=None, data_interval_end=None)}
+    run = SimpleNamespace(run_id="r", data_interval_start=None, data_interval_end=None)
+    return {"params": params, "dag_run": run, "ti": Told(), "outlet_events": OutletEventAccessors()}
 
 
 def test_param_is_the_run_date() -> None:
@@ -76,6 +86,78 @@ def test_kill_ends_the_child() -> None:
     threading.Timer(1.0, process.kill).start()
     with pytest.raises(AirflowException, match="exit code -15"):
         process.run([sys.executable, "-c", "import time; time.sleep(60)"], {}, logging.getLogger())
+
+
+def run_job(script: str, given: dict[str, object]) -> SimpleNamespace:
+    operator = SimpleNamespace(task_id="publish", site="grocery", told={})
+    with operators.listening(operator, given) as env:
+        operators._Process().run([sys.executable, "-c", f"from jobs.runtime import result; {script}"], env, LOG)
+    return operator
+
+
+def test_what_a_job_tells_is_in_xcom_and_makes_the_links(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("NIGHTLIFT_HOME", str(tmp_path))
+    monkeypatch.setenv("NIGHTLIFT_MLFLOW_UI", "http://mlflow/")
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "http://airflow/")
+    given = context()
+    operator = run_job("result.record(mlflow_run_id='a', note='one'); result.record(note='two')", given)
+    assert given["ti"] == {"mlflow_run_id": "a", "note": "two"}
+    addresses = {link.name: link.get_link(operator, ti_key=None) for link in links.LINKS}
+    assert addresses == {
+        "Effects page": "http://airflow/nightlift/sites/grocery",
+        "MLflow run": "http://mlflow/#/runs/a",
+        "Data Docs": "",
+        "Report": "",
+    }
+    operator = run_job("result.record(data_docs='data_docs/g/index.html#check_raw', report='reports/g/d.html')", given)
+    assert (
+        links.DataDocsLink()
+        .get_link(operator, ti_key=None)
+        .endswith("/nightlift/docs/data_docs/g/index.html#check_raw")
+    )
+    assert links.ReportLink().get_link(operator, ti_key=None) == "http://airflow/nightlift/docs/reports/g/d.html"
+
+
+def test_the_spark_link_leads_to_the_history_server_else_to_the_event_log(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("NIGHTLIFT_HOME", str(tmp_path))
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "http://airflow")
+    link = links.SparkLink()
+    operator = run_job("result.record(spark_application='local-1')", context())
+    assert link.get_link(operator, ti_key=None) == ""  # nothing to look at
+    (tmp_path / "spark" / "events").mkdir(parents=True)
+    (tmp_path / "spark" / "events" / "local-1.zstd.inprogress").touch()
+    assert link.get_link(operator, ti_key=None) == "http://airflow/nightlift/spark/grocery/local-1"
+    monkeypatch.setenv("NIGHTLIFT_SPARK_HISTORY", "http://history:18080/")
+    assert link.get_link(operator, ti_key=None) == "http://history:18080/history/local-1/jobs/"
+
+
+def test_a_failed_job_tells_what_it_knew_and_why_it_failed() -> None:
+    given = context()
+    with pytest.raises(AirflowFailException):
+        run_job("result.record(data_docs='page'); print('error: no rows'); raise SystemExit(2)", given)
+    assert given["ti"] == {
+        "data_docs": "page",
+        "note": "publish failed: the data are wrong, not retried: error: no rows",
+    }
+    assert not given["outlet_events"]  # nothing was published
+
+
+def test_a_published_version_is_an_event_of_every_table_and_a_dry_run_is_none() -> None:
+    given = context()
+    run_job("result.record(version_id='aaaaaaaa', run_date='2024-01-08')", given)
+    assert not given["outlet_events"]
+    run_job(
+        "result.record(version_id='aaaaaaaa', run_date='2024-01-08', published_rows={'recommendations': 8,"
+        " 'run_metrics': 3})",
+        given,
+    )
+    events = given["outlet_events"][assets.published("grocery")].asset_alias_events
+    assert {event.dest_asset_key.name: event.extra for event in events} == {
+        "grocery.recommendations": {"rows": 8, "version_id": "aaaaaaaa", "run_date": "2024-01-08"},
+        "grocery.run_metrics": {"rows": 3, "version_id": "aaaaaaaa", "run_date": "2024-01-08"},
+    }
 
 
 @pytest.fixture

@@ -233,3 +233,17 @@ def test_report_and_data_docs_are_shown_and_nothing_beside_them(
         answer = client.get(f"/nightlift/docs/{name}")
         assert answer.status_code == 404 and "secret" not in answer.text
     assert client.get("/nightlift/docs/index.html").headers["location"] == "/nightlift/"
+
+
+def test_spark_logs_are_shown_to_who_may_read_every_site(web: Web, shop: Site, tmp_path: Path) -> None:
+    events = tmp_path / "home" / "spark" / "events"
+    events.mkdir(parents=True)
+    (events / "local-1.zstd").write_bytes(b"an event log")
+    (events.parent / "secret").write_text("secret")
+    answer = web.client("admin").get(f"/nightlift/spark/{shop.site}/local-1")
+    assert answer.status_code == 200 and answer.content == b"an event log"
+    for application in ("local-2", "..%2fsecret", ".."):
+        answer = web.client("admin").get(f"/nightlift/spark/{shop.site}/{application}")
+        assert answer.status_code == 404 and "secret" not in answer.text
+    assert web.client("guest").get(f"/nightlift/spark/{shop.site}/local-1").status_code == 404
+    assert web.client().get(f"/nightlift/spark/{shop.site}/local-1").status_code == 303

@@ -27,7 +27,8 @@ def up(home: Home, say: Say) -> None:
     say(f"starting Spark on {LOCALHOST}:{port}")
     token = secrets.token_urlsafe(24)
     scratch = home.path / "spark"
-    scratch.mkdir(exist_ok=True)
+    events = scratch / "events"
+    events.mkdir(parents=True, exist_ok=True)
     settings = {
         "spark.connect.grpc.binding.address": LOCALHOST,
         "spark.connect.grpc.binding.port": str(port),
@@ -35,6 +36,10 @@ def up(home: Home, say: Say) -> None:
         "spark.driver.host": LOCALHOST,
         "spark.driver.extraJavaOptions": "-XX:+UseParallelGC",
         "spark.ui.enabled": "false",
+        "spark.eventLog.enabled": "true",
+        "spark.eventLog.dir": events.as_uri(),
+        "spark.eventLog.rolling.enabled": "false",  # one file an application: what a link can point at
+        "spark.eventLog.compress": "true",
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.shuffle.partitions": os.environ.get("NIGHTLIFT_SHUFFLE_PARTITIONS", "4"),
         "spark.sql.warehouse.dir": str(scratch / "warehouse"),
