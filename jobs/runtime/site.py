@@ -28,8 +28,8 @@ class Settings(BaseModel):
 class Warehouse(Settings):
     """Schemas read from and written to."""
 
-    raw_schema: Identifier = "raw"
-    mart_schema: Identifier = "mart"
+    raw_schema: Identifier = Field("raw", description="schema your tables are read from")
+    mart_schema: Identifier = Field("mart", description="schema the lists are written to")
 
     @model_validator(mode="after")
     def _apart(self) -> "Warehouse":
@@ -41,8 +41,8 @@ class Warehouse(Settings):
 class Outcome(Settings):
     """What a trial hopes for: an event of one of these types inside the window."""
 
-    event_types: tuple[EventType, ...] = Field(min_length=1)
-    window_days: int = Field(7, ge=1, le=91)
+    event_types: tuple[EventType, ...] = Field(min_length=1, description="event types that are the outcome")
+    window_days: int = Field(7, ge=1, le=91, description="days after showing in which an outcome counts")
     value: str | None = Field(None, description="interactions column with the value of an outcome")
 
 
@@ -50,25 +50,25 @@ class Clean(Settings):
     """Bounds beyond which an event is quarantined, not believed."""
 
     max_events_per_user_day: int = Field(500, ge=1, description="more than this in one day is bot-like")
-    max_value: float = Field(10_000.0, gt=0)
-    max_quantity: float = Field(100_000.0, gt=0)
+    max_value: float = Field(10_000.0, gt=0, description="a larger value is an error of the source")
+    max_quantity: float = Field(100_000.0, gt=0, description="a larger quantity is an error of the source")
 
 
 class Profiles(Settings):
     """User profiles: segments by clustering, factors by matrix factorisation."""
 
-    segments: int = Field(6, ge=2, le=50)
-    factors: int = Field(32, ge=2, le=256)
-    factor_iterations: int = Field(6, ge=1, le=50)
+    segments: int = Field(6, ge=2, le=50, description="segments users are clustered into")
+    factors: int = Field(32, ge=2, le=256, description="latent factors of users and items")
+    factor_iterations: int = Field(6, ge=1, le=50, description="rounds of the factorisation")
 
 
 class Candidates(Settings):
     """How many items each retrieval source brings a user."""
 
-    repeat: int = Field(200, ge=1)
-    popularity: int = Field(60, ge=1)
-    item_cf: int = Field(60, ge=0)
-    factorisation: int = Field(60, ge=0)
+    repeat: int = Field(200, ge=1, description="items the user had an outcome on before")
+    popularity: int = Field(60, ge=1, description="items most users had an outcome on; at least list_length")
+    item_cf: int = Field(60, ge=0, description="items like those of the user")
+    factorisation: int = Field(60, ge=0, description="items with factors like the user's")
     small_catalogue: int = Field(
         2_000, ge=0, description="up to this many items, all are candidates: an effect needs no earlier outcome"
     )
@@ -78,12 +78,12 @@ class Candidates(Settings):
 class Ranker(Settings):
     """The XGBoost ranker."""
 
-    objective: Literal["binary:logistic", "rank:ndcg"] = "binary:logistic"
+    objective: Literal["binary:logistic", "rank:ndcg"] = Field("binary:logistic", description="what XGBoost optimises")
     label_windows: int = Field(8, ge=2, le=26, description="past windows learnt from; the latest is the test")
-    rounds: int = Field(300, ge=1)
-    early_stopping_rounds: int = Field(20, ge=1)
-    max_depth: int = Field(6, ge=1, le=12)
-    learning_rate: float = Field(0.1, gt=0, le=1)
+    rounds: int = Field(300, ge=1, description="trees at most")
+    early_stopping_rounds: int = Field(20, ge=1, description="trees without gain after which training ends")
+    max_depth: int = Field(6, ge=1, le=12, description="depth of a tree")
+    learning_rate: float = Field(0.1, gt=0, le=1, description="share of each tree that is added")
     negative_share: float = Field(0.2, gt=0, le=1, description="share of negatives kept in training, weighted back")
     margin: float = Field(
         0.01, ge=0, le=1, description="NDCG@10 by which a new ranker may at worst lag behind the champion"
@@ -93,7 +93,7 @@ class Ranker(Settings):
 class CausalGraph(Settings):
     """Edges between ``shown``, ``outcome``, feature groups and latent causes; jobs/models/causal_graph.py reads it."""
 
-    edges: tuple[Edge, ...] = Field(min_length=1)
+    edges: tuple[Edge, ...] = Field(min_length=1, description="cause -> effect")
     latent: tuple[Identifier, ...] = Field((), description="nodes of the edges that nobody measured")
 
     @model_validator(mode="after")
@@ -112,49 +112,51 @@ Compared = Literal["s", "t", "x", "r", "dr", "causal_forest", "item_difference",
 class Effects(Settings):
     """The effect engine."""
 
-    learner: Literal["s", "t", "x", "r", "dr"] = "t"
+    learner: Literal["s", "t", "x", "r", "dr"] = Field("t", description="CausalML learner that corrects the prior")
     compare: tuple[Compared, ...] = Field(
         get_args(Compared), description="learners judged beside it every night; an empty list for none"
     )
-    folds: int = Field(4, ge=2, le=10)
-    trees: int = Field(60, ge=1)
-    max_depth: int = Field(3, ge=1, le=10)
-    learning_rate: float = Field(0.3, gt=0, le=1)
+    folds: int = Field(4, ge=2, le=10, description="folds of users: nobody is predicted by a model that saw them")
+    trees: int = Field(60, ge=1, description="trees of a base learner")
+    max_depth: int = Field(3, ge=1, le=10, description="depth of a tree")
+    learning_rate: float = Field(0.3, gt=0, le=1, description="share of each tree that is added")
     max_trials: int = Field(1_000_000, ge=1_000, description="trials the learner sees, sampled with known weights")
     overlap_eps: float = Field(0.02, gt=0, lt=0.5, description="a propensity outside [eps, 1-eps] is no overlap")
-    min_identified_share: Share = 0.2
+    min_identified_share: Share = Field(0.2, description="share of trials with overlap below which the gate falls")
     graph: CausalGraph | None = Field(None, description="what causes what; default: the domain's graph")
     instrument: Identifier | None = Field(
         None, description="trial column, explored or a feature, that reaches the outcome by showing only"
     )
-    bootstrap: int = Field(200, ge=20)
+    bootstrap: int = Field(200, ge=20, description="resamples of users behind an interval")
 
 
 class Ranking(Settings):
     """What the list is sorted by and how it is composed."""
 
-    objective: Literal["effect", "value"] = "effect"
-    max_per_category: int = Field(5, ge=1)
+    objective: Literal["effect", "value"] = Field("effect", description="rank by effect, or by effect times price")
+    max_per_category: int = Field(5, ge=1, description="items of one category in a list")
 
 
 class Site(Settings):
     """One site: what its outcome is, where its tables are, how its night runs."""
 
-    site: Identifier
-    domain: Literal["ecommerce", "education", "finance", "social", "health"] = "ecommerce"
-    seed: int = Field(0, ge=0)
+    site: Identifier = Field(description="name of the site and of its file")
+    domain: Literal["ecommerce", "education", "finance", "social", "health"] = Field(
+        "ecommerce", description="chooses the default causal graph"
+    )
+    seed: int = Field(0, ge=0, description="of everything drawn at random: the same night twice is the same")
     warehouse: Warehouse = Warehouse()
     outcome: Outcome
-    feedback: dict[EventType, float] = {}
+    feedback: dict[EventType, float] = Field({}, description="weight of other event types, negative for dislikes")
     clicks: tuple[EventType, ...] = Field(("click",), description="event types that are a click on a shown item")
     period_days: int = Field(7, ge=1, le=91, description="length of one trial")
     period_anchor: date | None = Field(None, description="a day on which a period starts; default: the run date")
     history_periods: int = Field(12, ge=2, le=52, description="periods learnt from")
-    list_length: int = Field(20, ge=1, le=10_000)
-    holdout_share: Share = 0.05
-    explore_share: Share = 0.05
+    list_length: int = Field(20, ge=1, le=10_000, description="places in a list")
+    holdout_share: Share = Field(0.05, description="users who keep the relevance list: the measured control group")
+    explore_share: Share = Field(0.05, description="places filled at random with a known probability")
     late_days: int = Field(3, ge=0, le=60, description="how far back a night looks for late events")
-    schedule: str = "0 2 * * *"
+    schedule: str = Field("0 2 * * *", description="when the night runs, UTC, as cron has it")
     clean: Clean = Clean()
     profiles: Profiles = Profiles()
     candidates: Candidates = Candidates()

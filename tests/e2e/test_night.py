@@ -8,17 +8,18 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
+import requests
 
-from tests.e2e.world import RUN_DATE, USERS, write_world
+from tests.e2e import tutorial
 
 ROOT = Path(__file__).resolve().parents[2]
-SITES = Path(__file__).parent / "sites"
-LIST_LENGTH = 5
+RUN_DATE, USERS, LIST_LENGTH = date(2024, 3, 4), 400, 5  # of the tutorial
 
 
 class Night:
@@ -29,7 +30,6 @@ class Night:
         self.environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith(("NIGHTLIFT", "AIRFLOW"))},
             "NIGHTLIFT_HOME": str(folder / "home"),
-            "NIGHTLIFT_SITES": str(SITES),
             "PYTHONPATH": str(ROOT),
         }
 
@@ -37,7 +37,7 @@ class Night:
         done = subprocess.run(
             [sys.executable, "-m", "jobs", *words],
             cwd=self.folder,
-            env=self.environment,
+            env={**self.environment, "NIGHTLIFT_SITES": "my-shop/sites"},
             text=True,
             capture_output=True,
             timeout=900,
@@ -50,6 +50,16 @@ class Night:
         with psycopg.connect(self.command("warehouse-url").strip()) as connection:
             return connection.execute(query).fetchall()  # type: ignore[arg-type]
 
+    def airflow(self, path: str) -> dict[str, Any]:
+        """What Airflow's API answers the admin."""
+        home = self.folder / "home"
+        address = json.loads((home / "services.json").read_text())["airflow_url"]
+        login = {"username": "admin", "password": (home / "airflow-admin-password").read_text().strip()}
+        token = requests.post(f"{address}/auth/token", json=login, timeout=30).json()["access_token"]
+        answer = requests.get(f"{address}{path}", headers={"Authorization": f"Bearer {token}"}, timeout=30)
+        answer.raise_for_status()
+        return dict(answer.json())
+
     def published(self) -> tuple[object, ...]:
         ((version, run_date, rows, checksum),) = self.rows(
             "select version_id, run_date, rows, checksum from mart.published where table_name = 'recommendations'"
@@ -59,11 +69,9 @@ class Night:
 
 @pytest.fixture(scope="module")
 def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
-    folder = tmp_path_factory.mktemp("night")
-    write_world(folder / "data")
-    night = Night(folder)
-    night.command("up")
+    night = Night(tmp_path_factory.mktemp("night"))
     try:
+        tutorial.follow(tutorial.PAGE.read_text(encoding="utf-8"), night.folder, night.environment)
         yield night
     finally:
         night.command("stop")
@@ -72,8 +80,6 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
 @pytest.fixture(scope="module")
 def first(night: Night) -> tuple[object, ...]:
     """The first night's published version."""
-    night.command("load", "--site", "corner", "--from", str(night.folder / "data"))
-    print(night.command("run", "--site", "corner", "--date", RUN_DATE.isoformat()))
     return night.published()
 
 
@@ -99,6 +105,26 @@ def test_the_adjusted_lists_find_the_planted_effects(night: Night, first: tuple[
     ((relevant,),) = night.rows("select avg(effect) from mart.recommendations where policy = 'relevance'")
     assert 0.1 < effect < 0.4, "planted effects are 0.25 of what is left to win"
     assert effect > relevant
+
+
+def test_the_run_says_in_airflow_what_it_published_and_where_to_look(night: Night, first: tuple[object, ...]) -> None:
+    (run,) = night.airflow("/api/v2/dags/nightly_corner/dagRuns")["dag_runs"]
+    assert run["note"].startswith(f"published: version {first[0]} of {RUN_DATE}, {first[2]:,} rows")
+    events = night.airflow("/api/v2/assets/events?limit=100")["asset_events"]
+    extras = {event["name"]: event["extra"] for event in events}
+    assert extras["corner.recommendations"]["rows"] == first[2]
+    assert {extra["version_id"] for extra in extras.values()} == {first[0]}
+    links = {
+        task: night.airflow(f"/api/v2/dags/nightly_corner/dagRuns/{run['dag_run_id']}/taskInstances/{task}/links")
+        for task in ("train_ranker", "check_raw", "clean", "report")
+    }
+    shown = {task: {name for name, to in found["extra_links"].items() if to} for task, found in links.items()}
+    assert shown == {
+        "train_ranker": {"Effects page", "MLflow run"},
+        "check_raw": {"Effects page", "Data Docs"},
+        "clean": {"Effects page", "Spark history"},
+        "report": {"Effects page", "MLflow run", "Report"},
+    }
 
 
 def test_the_next_night_publishes_and_rollback_returns(night: Night, first: tuple[object, ...]) -> None:
