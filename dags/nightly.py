@@ -26,6 +26,7 @@ SITES = Path(os.environ.get("NIGHTLIFT_SITES") or Path(__file__).resolve().paren
 START = datetime.fromisoformat(os.environ.get("NIGHTLIFT_START_DATE") or "2026-01-01").replace(tzinfo=UTC)
 
 OVERRULE = "Overrule a gate"
+MODELS = {"challenger": "challenger: trained tonight", "champion": "champion: made the lists before"}
 
 PARAMS = {
     "run_date": Param(
@@ -46,7 +47,7 @@ PARAMS = {
         None,
         type=["null", "string"],
         enum=[None, "challenger", "champion"],
-        values_display={"challenger": "challenger: trained tonight", "champion": "champion: made the lists before"},
+        values_display={"null": "the comparison decides", **MODELS},
         section=OVERRULE,
         title="Whose ranker",
         description="Whose ranker makes the lists, against the comparison. Empty: the comparison decides.",
@@ -55,11 +56,7 @@ PARAMS = {
         None,
         type=["null", "string"],
         enum=[None, "challenger", "champion", "relevance"],
-        values_display={
-            "challenger": "challenger: trained tonight",
-            "champion": "champion: made the lists before",
-            "relevance": "relevance: nobody's effects",
-        },
+        values_display={"null": "the gate decides", **MODELS, "relevance": "relevance: nobody's effects"},
         section=OVERRULE,
         title="Whose effects",
         description="Whose effects rank the lists, against the gate. Empty: the gate decides.",

@@ -11,6 +11,7 @@ import pandas as pd
 from jobs.runtime.plots import BLUE, FOREGROUND, GREY, ORANGE, canvas
 
 PER_ROW = 4
+BENDS = (0.08, -0.08, 0.2, -0.2, 0.35, -0.35, 0.5, -0.5, 0.7, -0.7)
 MOST_CATEGORIES = 20
 Place = tuple[float, float]
 
@@ -30,14 +31,34 @@ def causal_graph(graph: nx.DiGraph, adjusted: tuple[str, ...]) -> str:
         axes.figure.canvas.draw()  # only then do the boxes know their size
         for tail, head in graph.edges:
             line = "--" if graph.nodes[tail]["latent"] else "-"
-            _arrow(axes, (places[tail], boxes[tail]), (places[head], boxes[head]), line)
+            others = [box for name, box in boxes.items() if name not in (tail, head)]
+            bend = _bend(axes, places[tail], places[head], others)
+            _arrow(axes, (places[tail], boxes[tail]), (places[head], boxes[head]), line, bend)
     return out[0]
 
 
-def _arrow(axes: Any, tail: tuple[Place, Any], head: tuple[Place, Any], line: str = "-") -> None:
+def _bend(axes: Any, tail: Place, head: Place, others: Sequence[Any]) -> float:
+    """The slightest bend with which an arrow passes beside all other boxes, else the one that crosses fewest."""
+    (x, y), (u, v) = axes.transData.transform([tail, head])
+    along = np.linspace(0, 1, 40)[:, None]
+    boxes = [box.get_window_extent().padded(3) for box in others]
+
+    def crossed(bend: float) -> int:
+        middle = ((x + u) / 2 + bend * (v - y), (y + v) / 2 - bend * (u - x))  # where arc3 pulls the curve to
+        points = (
+            (1 - along) ** 2 * np.array((x, y))
+            + 2 * along * (1 - along) * np.array(middle)
+            + along**2 * np.array((u, v))
+        )
+        return sum(bool(box.count_contains(points)) for box in boxes)
+
+    return min(BENDS, key=lambda bend: (crossed(bend), abs(bend)))
+
+
+def _arrow(axes: Any, tail: tuple[Place, Any], head: tuple[Place, Any], line: str = "-", bend: float = 0.08) -> None:
     """An arrow between two places, from the edge of one box to the edge of the other."""
     ends = {"patchA": tail[1], "patchB": head[1], "shrinkA": 2, "shrinkB": 2}
-    look = {"arrowstyle": "-|>", "color": GREY, "linestyle": line, "connectionstyle": "arc3,rad=0.08"}
+    look = {"arrowstyle": "-|>", "color": GREY, "linestyle": line, "connectionstyle": f"arc3,rad={bend}"}
     axes.annotate("", head[0], tail[0], arrowprops=ends | look, zorder=1)
 
 

@@ -1,86 +1,14 @@
-"""One real night through the scheduler on a small generated shop, then what must hold of the next ones.
-
-The tests of this file run in order on one state: Airflow, MLflow, Spark and PostgreSQL are started once.
-"""
+"""One real night through the scheduler on a small generated shop, then what must hold of the next ones, in order."""
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
 from datetime import date, timedelta
-from pathlib import Path
-from typing import Any
 
 import psycopg
-import pytest
-import requests
 
-from tests.e2e import tutorial
+from tests.e2e import person
+from tests.e2e.conftest import Night
 
-ROOT = Path(__file__).resolve().parents[2]
 RUN_DATE, USERS, LIST_LENGTH = date(2024, 3, 4), 400, 5  # of the tutorial
-
-
-class Night:
-    """The command line on a state of its own, as a user outside the clone would call it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.environment = {
-            **{key: value for key, value in os.environ.items() if not key.startswith(("NIGHTLIFT", "AIRFLOW"))},
-            "NIGHTLIFT_HOME": str(folder / "home"),
-            "PYTHONPATH": str(ROOT),
-        }
-
-    def command(self, *words: str, fails: bool = False) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "jobs", *words],
-            cwd=self.folder,
-            env={**self.environment, "NIGHTLIFT_SITES": "my-shop/sites"},
-            text=True,
-            capture_output=True,
-            timeout=900,
-            check=False,
-        )
-        assert (done.returncode != 0) == fails, f"{words}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return done.stdout if not fails else done.stderr
-
-    def rows(self, query: str) -> list[tuple[object, ...]]:
-        with psycopg.connect(self.command("warehouse-url").strip()) as connection:
-            return connection.execute(query).fetchall()  # type: ignore[arg-type]
-
-    def airflow(self, path: str) -> dict[str, Any]:
-        """What Airflow's API answers the admin."""
-        home = self.folder / "home"
-        address = json.loads((home / "services.json").read_text())["airflow_url"]
-        login = {"username": "admin", "password": (home / "airflow-admin-password").read_text().strip()}
-        token = requests.post(f"{address}/auth/token", json=login, timeout=30).json()["access_token"]
-        answer = requests.get(f"{address}{path}", headers={"Authorization": f"Bearer {token}"}, timeout=30)
-        answer.raise_for_status()
-        return dict(answer.json())
-
-    def published(self) -> tuple[object, ...]:
-        ((version, run_date, rows, checksum),) = self.rows(
-            "select version_id, run_date, rows, checksum from mart.published where table_name = 'recommendations'"
-        )
-        return version, run_date, rows, checksum
-
-
-@pytest.fixture(scope="module")
-def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
-    night = Night(tmp_path_factory.mktemp("night"))
-    try:
-        tutorial.follow(tutorial.PAGE.read_text(encoding="utf-8"), night.folder, night.environment)
-        yield night
-    finally:
-        night.command("stop")
-
-
-@pytest.fixture(scope="module")
-def first(night: Night) -> tuple[object, ...]:
-    """The first night's published version."""
-    return night.published()
 
 
 def test_every_user_gets_one_full_list_in_order(night: Night, first: tuple[object, ...]) -> None:
@@ -146,7 +74,13 @@ def test_again_without_later_rows_gives_the_same_version_and_no_new_rows(
         gone = connection.execute("delete from raw.interactions where event_ts >= %s", (RUN_DATE,)).rowcount
         gone_too = connection.execute("delete from raw.exposures where exposed_at >= %s", (RUN_DATE,)).rowcount
     assert gone > 0 and gone_too > 0
-    night.command("run", "--site", "corner", "--date", RUN_DATE.isoformat())
+    if person.chromium():
+        with person.browser() as browser:
+            page = browser.new_page()
+            person.log_in(page, f"{night.address('airflow_url')}/", night.password)
+            person.trigger(page, f"{night.address('airflow_url')}/dags/nightly_corner", RUN_DATE.isoformat())
+    else:
+        night.command("run", "--site", "corner", "--date", RUN_DATE.isoformat())
     assert night.published() == first
     assert night.rows("select count(*) from mart.recommendations_history") == before
 

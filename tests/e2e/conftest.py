@@ -1,0 +1,88 @@
+"""One night that every end-to-end test looks at: the tutorial, followed on a state of its own.
+
+Airflow, MLflow, Spark and PostgreSQL are started once; the tests of test_night.py go on from there in their order.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import requests
+
+from tests.e2e import tutorial
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Night:
+    """The command line on a state of its own, as a user outside the clone would call it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {
+            **{key: value for key, value in os.environ.items() if not key.startswith(("NIGHTLIFT", "AIRFLOW"))},
+            "NIGHTLIFT_HOME": str(folder / "home"),
+            "PYTHONPATH": str(ROOT),
+        }
+
+    def command(self, *words: str, fails: bool = False) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "jobs", *words],
+            cwd=self.folder,
+            env={**self.environment, "NIGHTLIFT_SITES": "my-shop/sites"},
+            text=True,
+            capture_output=True,
+            timeout=900,
+            check=False,
+        )
+        assert (done.returncode != 0) == fails, f"{words}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout if not fails else done.stderr
+
+    def rows(self, query: str) -> list[tuple[object, ...]]:
+        with psycopg.connect(self.command("warehouse-url").strip()) as connection:
+            return connection.execute(query).fetchall()  # type: ignore[arg-type]
+
+    def address(self, key: str) -> str:
+        """Address of a service."""
+        return str(json.loads((self.folder / "home" / "services.json").read_text())[key])
+
+    @property
+    def password(self) -> str:
+        """Password of the admin."""
+        return (self.folder / "home" / "airflow-admin-password").read_text().strip()
+
+    def airflow(self, path: str) -> dict[str, Any]:
+        """What Airflow's API answers the admin."""
+        address, login = self.address("airflow_url"), {"username": "admin", "password": self.password}
+        token = requests.post(f"{address}/auth/token", json=login, timeout=30).json()["access_token"]
+        answer = requests.get(f"{address}{path}", headers={"Authorization": f"Bearer {token}"}, timeout=30)
+        answer.raise_for_status()
+        return dict(answer.json())
+
+    def published(self) -> tuple[object, ...]:
+        ((version, run_date, rows, checksum),) = self.rows(
+            "select version_id, run_date, rows, checksum from mart.published where table_name = 'recommendations'"
+        )
+        return version, run_date, rows, checksum
+
+
+@pytest.fixture(scope="session")
+def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
+    night = Night(tmp_path_factory.mktemp("night"))
+    try:
+        tutorial.follow(tutorial.PAGE.read_text(encoding="utf-8"), night.folder, night.environment)
+        yield night
+    finally:
+        night.command("stop")
+
+
+@pytest.fixture(scope="session")
+def first(night: Night) -> tuple[object, ...]:
+    """The first night's published version."""
+    return night.published()

@@ -1,0 +1,62 @@
+"""A person in front of the pages: Debian's chromium, driven by playwright, which downloads nothing."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+MISSING = "NO BROWSER TEST HAS RUN: there is no chromium; `apt-get install chromium`, or name one in NIGHTLIFT_CHROMIUM"
+
+
+def chromium() -> str | None:
+    """Path of the browser, or None where the machine has none."""
+    return os.environ.get("NIGHTLIFT_CHROMIUM") or shutil.which("chromium")
+
+
+@contextmanager
+def browser() -> Iterator[Browser]:
+    """A browser without a window."""
+    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium(), args=sandbox)
+        yield opened
+        opened.close()
+
+
+def log_in(page: Page, address: str, password: str) -> None:
+    """From whatever page asks for it to where the person wanted to go."""
+    page.goto(address)
+    page.fill("input[name=username]", "admin")
+    page.fill("input[name=password]", password)
+    page.press("input[name=password]", "Enter")
+    page.wait_for_url(address)
+
+
+def trigger(page: Page, dag: str, run_date: str) -> None:
+    """Fill the form of a DAG's page and follow the run until Airflow shows it as ended well."""
+    page.goto(dag)
+    page.get_by_role("button", name="Trigger").first.click()
+    form = page.get_by_role("dialog").filter(has_text="Night to run")
+    form.locator("input[type=date]").fill(run_date)
+    form.get_by_role("button", name="Trigger").last.click()
+    expect(form).to_be_hidden()
+    page.wait_for_url("**/runs/manual__*", timeout=30_000)
+    expect(page.get_by_text("Success").first).to_be_visible(timeout=900_000)
+
+
+def barriers(page: Page) -> list[str]:
+    """Serious and critical findings of axe: rule, what it says, and where."""
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{one['id']}: {one['help']}: {', '.join(str(node['target']) for node in one['nodes'][:5])}"
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    ]
+
+
+def too_wide(page: Page) -> int:
+    """By how many pixels the page is wider than its window."""
+    return int(page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
