@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -148,15 +149,16 @@ def resampled(
 ) -> pd.DataFrame:
     """qini, auuc, autoc and dr_loss of an effect: the first row as they are, each other with users drawn anew.
 
-    The same users and seed draw the same, so the rows of two effects belong together. dr_loss is the mean squared
-    distance of effect and score; its expectation is least for the true effect (Kennedy, EJS 2023; CausalML's dr_score).
+    The same users and seed draw the same, so the rows of two effects belong together. One draw is held at a time.
+    dr_loss is the mean squared distance of effect and score; its expectation is least for the true effect (Kennedy, EJS
+    2023; CausalML's dr_score).
     """
     order = np.argsort(-effect, kind="stable")
     codes = pd.factorize(np.asarray(users, dtype=object))[0][order]
     curve, base, loss = Targeting(score[order], weight[order]), weight[order], (effect - score)[order] ** 2
     rng, people = np.random.default_rng(seed), int(codes.max()) + 1
     times = (np.bincount(rng.integers(0, people, people), minlength=people)[codes] for _ in range(draws))
-    weights = [base, *(base * number for number in times)]
+    weights = chain([base], (base * number for number in times))
     return pd.DataFrame(curve.figures(each) | {"dr_loss": float(np.average(loss, weights=each))} for each in weights)
 
 

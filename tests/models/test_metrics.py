@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -106,3 +108,26 @@ def test_two_effects_are_resampled_with_the_same_users():
     assert first.equals(again) and len(first) == 31
     gap = metrics.intervals(other - first)["dr_loss"]
     assert first["dr_loss"].eq(0.0).all() and gap.low <= 1.0 <= gap.high and gap.low > 0.8
+
+
+def test_draws_are_held_one_at_a_time():
+    rng = np.random.default_rng(0)
+    effect, users = rng.normal(size=100_000), rng.integers(0, 500, 100_000)
+    peaks = []
+    for draws in (3, 40):
+        tracemalloc.start()
+        metrics.resampled(effect, -effect, np.ones(100_000), users, draws)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] + effect.nbytes
+
+
+def test_each_draw_weighs_a_users_trials_by_how_often_the_user_was_drawn():
+    rng = np.random.default_rng(0)
+    effect, score, weight = rng.normal(size=60), rng.normal(size=60), rng.uniform(1, 2, 60)
+    found = metrics.resampled(effect, score, weight, np.arange(60) // 3, 4, 7)
+    again = np.random.default_rng(7)
+    for row in range(1, 5):
+        times = np.bincount(again.integers(0, 20, 20), minlength=20)
+        drawn = weight * times[np.arange(60) // 3]
+        assert found["dr_loss"][row] == pytest.approx(np.average((effect - score) ** 2, weights=drawn))
