@@ -31,8 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _write_days(job: JobArgs, lake: Lake, spark: SparkSession) -> None:
     items = lake.read_spark(spark, contracts.ITEMS)
     interactions = by_user(lake.read_spark(spark, contracts.INTERACTIONS))
-    site = job.site
-    days = features.pair_days(interactions, items, site.outcome.event_types, site.feedback, site.outcome.value)
+    days = features.pair_days(interactions, items, job.site)
     ordered = days.sortWithinPartitions(*contracts.PAIR_DAYS.key)
     lake.write_spark(contracts.PAIR_DAYS, ordered, inputs=[contracts.INTERACTIONS])
     table = shown.pair_shown_days(
@@ -40,7 +39,7 @@ def _write_days(job: JobArgs, lake: Lake, spark: SparkSession) -> None:
         lake.read_spark(spark, contracts.USERS),
         items,
         job.date,
-        calendar.as_of_days(site, job.date)[0] - timedelta(days=features.SHOWN_DAYS),
+        calendar.as_of_days(job.site, job.date)[0] - timedelta(days=features.SHOWN_DAYS),
     )
     lake.write_spark(contracts.PAIR_SHOWN_DAYS, table, inputs=[contracts.EXPOSURES])
 

@@ -1,4 +1,4 @@
-"""clean: raw rows of tonight to believed rows, the rest to quarantine with its reason.
+"""clean: raw rows of tonight to believed rows, the rest to quarantine with its reason; feedback is read.
 
 Fails where the raw tables are missing (run extract), where no user, item or event is left, or where the rows in are
 not the rows kept plus the rows quarantined. Rerunning replaces tonight's partitions.
@@ -9,14 +9,17 @@ from datetime import date
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
+from jobs.models import sentiment
 from jobs.runtime.args import JobArgs, run
 from jobs.runtime.errors import DataError
 from jobs.runtime.spark import spark_session
 from jobs.tables import contracts
 from jobs.tables.lake import Lake
-from jobs.transforms import clean
+from jobs.transforms import clean, opinions
 
 PAIRS = (
     (contracts.RAW_USERS, contracts.USERS),
@@ -34,13 +37,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         job.date, job.site.clean.max_value, job.site.clean.max_quantity, job.site.clean.max_events_per_user_day
     )
     with spark_session(job, "clean") as spark:
-        rows, quarantine = _clean(lake, spark, bounds)
+        rows, quarantine = _clean(job, lake, spark, bounds)
         lake.write_spark(contracts.QUARANTINE, quarantine.repartition(1).sortWithinPartitions(*quarantine.columns))
     _count(lake, rows)
     return 0
 
 
-def _clean(lake: Lake, spark: SparkSession, bounds: clean.Bounds) -> tuple[dict[str, int], DataFrame]:
+def _clean(job: JobArgs, lake: Lake, spark: SparkSession, bounds: clean.Bounds) -> tuple[dict[str, int], DataFrame]:
     """Write the kept rows of each table; returns how many, and the frame of the quarantined."""
     marked: dict[str, DataFrame] = {}
     rows: dict[str, int] = {}
@@ -52,6 +55,8 @@ def _clean(lake: Lake, spark: SparkSession, bounds: clean.Bounds) -> tuple[dict[
             known = (lake.read_spark(spark, contracts.USERS), lake.read_spark(spark, contracts.ITEMS))
             check = clean.interactions if table is contracts.INTERACTIONS else clean.exposures
             frame = check(raw, *known, bounds)
+        if table is contracts.INTERACTIONS:
+            frame = _read_feedback(job, lake, frame)
         marked[table.name] = frame
         rows[table.name] = lake.write_spark(
             table, clean.kept(frame), covers=_covers(lake.manifest(raw_table)), inputs=[raw_table]
@@ -61,6 +66,20 @@ def _clean(lake: Lake, spark: SparkSession, bounds: clean.Bounds) -> tuple[dict[
         if rows[table.name] != lake.manifest(raw_table)["rows"]:  # a table that lost nothing is not read again
             whole = whole.unionByName(clean.quarantined(marked[table.name], table))
     return rows, whole
+
+
+def _read_feedback(job: JobArgs, lake: Lake, events: DataFrame) -> DataFrame:
+    """Events whose feedback is believed and read; a night without any pays nothing for it."""
+    wanted = ds.field("event_type").isin(pa.array(opinions.pressed(job.site), pa.string()))
+    found = set(lake.read_arrow(contracts.RAW_INTERACTIONS, ["event_type"], wanted)["event_type"].to_pylist())
+    if not found:
+        return events
+    events = opinions.believed(events, job.site)
+    if not found & set(opinions.counted(job.site, job.site.opinions.comments)):
+        return events
+    text = F.when(opinions.is_comment(job.site) & F.col("reason").isNull(), F.col("text"))
+    read = F.pandas_udf(sentiment.valence, "double")  # type: ignore[call-overload]
+    return events.withColumn("valence", F.coalesce("valence", read(text)))
 
 
 def _covers(manifest: dict[str, object]) -> tuple[date, date] | None:

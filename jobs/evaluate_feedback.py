@@ -144,7 +144,7 @@ def judge(
 
 
 def shown_figures(args: JobArgs, lake: Lake, version: Version, outcomes: pd.DataFrame, positions: bool) -> Figures:
-    """Click and outcome rates of what was shown, by policy and by place, and what the random slots say."""
+    """Click and outcome rates of what was shown, by policy and by place, what users and the random slots say of it."""
     shown = feedback_log.exposures_of(lake, version.version_id)
     clicks = feedback_log.events(lake, args.site.clicks, version.run_date, args.date)
     figures: Figures = {}
@@ -153,6 +153,8 @@ def shown_figures(args: JobArgs, lake: Lake, version: Version, outcomes: pd.Data
         if positions:
             top = shown[shown["position"] <= POSITIONS]
             figures |= feedback.rates(top, taken, name, ["policy", "position"])
+    said = (read(lake, args.site, version.run_date, args.date) for read in (feedback_log.votes, feedback_log.comments))
+    figures |= feedback.opinions(shown, *said)
     tried = feedback_log.explored_of(args, version)
     return figures | feedback.explored(tried[tried["user_id"].isin(shown["user_id"])], outcomes)
 

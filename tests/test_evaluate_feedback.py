@@ -65,7 +65,14 @@ def publish(job: JobArgs, version: str, day: date, share: float = SHARE, segment
     return str(done["state"])
 
 
-def log(job: JobArgs, night: date, bought: Rows = (), shown: Rows = (), clicked: Rows = ()) -> None:
+def log(
+    job: JobArgs,
+    night: date,
+    bought: Rows = (),
+    shown: Rows = (),
+    clicked: Rows = (),
+    said: Sequence[dict[str, object]] = (),
+) -> None:
     """What the nights' `clean` leaves: each night its own day, the first one everything before it."""
     covers = (FIRST_DAY if night == MONDAY else night - timedelta(days=1), night)
     lake = Lake(replace(job, date=night))
@@ -79,6 +86,9 @@ def log(job: JobArgs, night: date, bought: Rows = (), shown: Rows = (), clicked:
         for kind, rows in (("purchase", bought), ("click", clicked))
         for number, row in enumerate(rows)
     ]
+    events += [
+        event(number, str(one["event_type"]), *one.pop("at")) | one for number, one in enumerate(map(dict, said))
+    ]  # type: ignore[misc]
     exposures = [
         {
             "exposure_id": f"{at}-{number}",
@@ -221,6 +231,51 @@ def test_places_are_told_for_the_oldest_version_only_and_clicks_where_there_are_
     assert {"outcome_rate_adjusted", "outcome_rate_adjusted_1"} <= set(old.figures)
     assert "outcome_rate_adjusted" in new.figures and "outcome_rate_adjusted_1" not in new.figures
     assert not [name for name in old.figures if "click" in name]
+
+
+def test_votes_and_comments_on_what_was_shown_are_told_by_policy(job: JobArgs) -> None:
+    (first, second), (third, _) = people(job)
+    job = replace(job, site=job.site.model_copy(update={"feedback": {"like": 1.0, "rating": 2.0, "comment": 0.5}}))
+    publish(job, "aaaaaaaa", MONDAY)
+    log(job, MONDAY)
+    shown = [(MONDAY, user, "aaaaaaaa") for user in (first, second, third)]
+    said: list[dict[str, object]] = [
+        {"at": (MONDAY, first, "i1"), "event_type": "like", "votes": 1},
+        {"at": (MONDAY, second, "i1"), "event_type": "rating", "votes": 1, "valence": -1.0},
+        {"at": (MONDAY, second, "i2"), "event_type": "like", "votes": 1},
+        {"at": (MONDAY, third, "i1"), "event_type": "comment", "valence": 0.6},
+        {"at": (MONDAY, third, "i1"), "event_type": "comment"},
+    ]
+    log(job, TUESDAY, shown=shown, said=said)
+    (one,) = judge(job, TUESDAY)
+    assert one.figures["mean_vote_adjusted"].value == pytest.approx((1 - 2) / 2), "i2 was not shown"
+    assert one.figures["like_share_adjusted"].value == 0.5
+    assert one.figures["sentiment_relevance"] == pytest.approx(0.6), "nobody knows what the other comment says"
+    assert "mean_vote_relevance" not in one.figures and "sentiment_adjusted" not in one.figures
+    record = run(job, TUESDAY)
+    assert record["metrics"]["feedback_mean_vote_adjusted_1d"]["value"] == pytest.approx(-0.5)
+
+
+def test_a_later_vote_of_another_day_takes_the_place_of_the_first(job: JobArgs) -> None:
+    (first, _), _ = people(job)
+    job = replace(job, site=job.site.model_copy(update={"feedback": {"like": 1.0, "dislike": -1.0}}))
+    publish(job, "aaaaaaaa", MONDAY)
+    log(job, MONDAY)
+    for night, kind in ((TUESDAY, "like"), (WEDNESDAY, "dislike")):
+        day = night - timedelta(days=1)
+        said: dict[str, object] = {"at": (day, first, "i1"), "event_type": kind, "votes": 1}
+        log(job, night, shown=[(day, first, "aaaaaaaa")], said=[said])
+    assert [one.figures["mean_vote_adjusted"] for one in judge(job, TUESDAY)] == [1.0]
+    assert [one.figures["mean_vote_adjusted"] for one in judge(job, WEDNESDAY)] == [-1.0]
+
+
+def test_without_feedback_events_no_opinion_is_told(job: JobArgs) -> None:
+    (first, _), _ = people(job)
+    publish(job, "aaaaaaaa", MONDAY)
+    log(job, MONDAY)
+    log(job, TUESDAY, shown=[(MONDAY, first, "aaaaaaaa")])
+    (one,) = judge(job, TUESDAY)
+    assert one.shown and not [name for name in one.figures if name.startswith(("mean_vote", "like", "sentiment"))]
 
 
 def test_the_random_slots_of_the_version_are_compared_with_what_was_spared(job: JobArgs) -> None:

@@ -44,6 +44,8 @@ def events() -> dict[str, list[Any]]:
         "event_day": [pd.Timestamp("2024-01-07")] * 3,
         "value": [1.0, 2.0, None],
         "quantity": [1.0, None, 3.0],
+        "votes": [1.0, None, None],
+        "valence": [-1.0, None, 0.5],
     }
 
 
@@ -90,6 +92,7 @@ GOOD: dict[str, Callable[[], dict[str, list[Any]]]] = {
         "user_outcomes_28d": [0.0, 2.0],
         "user_outcomes_91d": [1.0, 2.0],
         "user_items_91d": [None, 2.0],
+        "user_votes_91d": [0.0, 3.0],
     },
     "item_features": lambda: {
         "item_id": ["i1", "i2"],
@@ -102,8 +105,16 @@ GOOD: dict[str, Callable[[], dict[str, list[Any]]]] = {
         "item_days_since_last": [1.0, None],
         "item_price": [1.0, None],
         "item_shown_users_28d": [0.5, None],
+        "item_voters": [2.0, 0.0],
+        "item_sentiment": [0.4, None],
     },
     "recommendations": lists,
+    "nights": lambda: {
+        "users_ratio": [1.0],
+        "list_rows_ratio": [1.05],
+        "identified_share_change": [-0.05],
+        "average_effect_gap": [0.0],
+    },
 }
 LATE = [BEFORE, BEFORE, pd.Timestamp(RUN_DATE)]
 # table, column to break, its new values, the rule that must fail and how many rows it must name
@@ -120,6 +131,8 @@ BAD: list[tuple[str, str, list[Any], str, int | None]] = [
     ("items", "price", [-1.0, 2.0], "be_between", 1),
     ("interactions", "event_id", ["1", "1", "2"], "be_unique", 2),
     ("interactions", "value", [1.0, 101.0, -1.0], "be_between", 2),
+    ("interactions", "votes", [0.0, 1.0, 2.0], "be_between", 1),
+    ("interactions", "valence", [-1.1, 1.0, 1.1], "be_between", 2),
     ("exposures", "propensity", [0.0, 1.1, 0.5], "be_between", 2),
     ("user_features", "as_of", [pd.Timestamp("2024-01-01")] * 2, "compound_columns_to_be_unique", 2),
     ("user_features", "as_of", [BEFORE, pd.Timestamp("2024-01-09")], "be_between", 1),
@@ -129,6 +142,9 @@ BAD: list[tuple[str, str, list[Any], str, int | None]] = [
     ("user_features", "user_active_days_91d", [1.0, 1.0], "a_to_be_greater_than_b", 1),
     ("user_features", "user_outcomes_91d", [1.0, 1.0], "a_to_be_greater_than_b", 1),
     ("user_features", "user_items_91d", [-1.0, 2.0], "be_between", 1),
+    ("user_features", "user_votes_91d", [-1.0, 2.0], "be_between", 1),
+    ("item_features", "item_voters", [-1.0, 2.0], "be_between", 1),
+    ("item_features", "item_sentiment", [-1.5, None], "be_between", 1),
     ("item_features", "item_id", ["i1", "i1"], "compound_columns_to_be_unique", 2),
     ("item_features", "item_id", ["i1", None], "not_be_null", 1),
     ("item_features", "as_of", [pd.Timestamp(RUN_DATE), pd.Timestamp("2024-01-09")], "be_between", 1),
@@ -139,6 +155,10 @@ BAD: list[tuple[str, str, list[Any], str, int | None]] = [
     ("item_features", "item_buyers_91d", [4.0, 0.0], "a_to_be_greater_than_b", 1),
     ("item_features", "item_days_since_last", [0.0, None], "be_between", 1),
     ("item_features", "item_price", [-1.0, None], "be_between", 1),
+    ("nights", "users_ratio", [0.4], "be_between", 1),
+    ("nights", "list_rows_ratio", [2.1], "be_between", 1),
+    ("nights", "identified_share_change", [-0.3], "be_between", 1),
+    ("nights", "average_effect_gap", [1.1], "be_between", 1),
     ("recommendations", "rank", [1, 3, 1, 2], "be_in_set", 1),
     ("recommendations", "rank", [1, 1, 1, 2], "compound_columns_to_be_unique", 2),
     ("recommendations", "item_id", ["i1", "i1", "i2", "i1"], "compound_columns_to_be_unique", 2),
@@ -203,7 +223,7 @@ def test_a_broken_table_fails_with_its_column_rule_and_rows(
 
 
 @pytest.mark.parametrize(
-    "table", ["raw_users", "raw_items", "users", "items", "user_features", "item_features", "recommendations"]
+    "table", ["raw_users", "raw_items", "users", "items", "user_features", "item_features", "recommendations", "nights"]
 )
 def test_an_empty_table_fails_where_there_must_be_rows(table: str):
     results = failures(table, frame(table).head(0))
@@ -219,6 +239,18 @@ def test_a_warning_is_printed_and_stops_nothing(capsys: pytest.CaptureFixture[st
     results = failures("raw_items", frame("raw_items", {"price": [-1.0, 2.0]}))
     quality.require(results, "check of a test")
     assert "warning: raw_items.price" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("column", [name for name in GOOD["nights"]()])
+def test_a_figure_that_moves_a_little_is_a_warning_only(column: str):
+    moved = {"identified_share_change": 0.15, "average_effect_gap": 0.5}.get(column, 1.3)
+    (result,) = failures("nights", frame("nights", {column: [moved]}))
+    assert (result.column, result.severity, result.failing) == (column, "warning", 1)
+
+
+def test_a_first_night_has_no_figure_to_fail_on():
+    nothing = pa.Table.from_pylist([{}], schema=TABLES["nights"].arrow_schema)
+    assert failures("nights", quality.light_frame(nothing)) == []
 
 
 def test_more_users_shown_than_active_is_a_warning_only():

@@ -1,15 +1,18 @@
-"""What became of published lists: their quality, how often what was shown was taken up, and what random slots say."""
+"""What became of published lists: quality, how often what was shown was taken up, what users and random slots say."""
 
 from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
 from jobs.models.doubly_robust import Z90
 from jobs.models.metrics import Estimate, bootstrap_mean, list_metrics
+from jobs.models.sentiment import POSITIVE
 
+Floats = NDArray[np.float64]
 Figures = dict[str, Estimate | float]
 PAIR = ["user_id", "item_id"]
 ALPHA = 0.1
@@ -96,6 +99,44 @@ def clustered_rate(hit: NDArray[np.float64], users: ArrayLike) -> Estimate:
         effective = min(effective, rate * (1 - rate) / variance) if variance > 0 else effective
     low, high = proportion_confint(rate * effective, effective, ALPHA, "wilson")
     return Estimate(rate, float(low), float(high))
+
+
+def opinions(shown: pd.DataFrame, votes: pd.DataFrame, comments: pd.DataFrame) -> Figures:
+    """What users said of what they were shown, by policy: votes and comments as they are and the share of good ones.
+
+    Args:
+        shown: user_id, item_id and policy; a pair shown again counts once.
+        votes: user_id, item_id and ``said``, the last vote of each pair.
+        comments: user_id, item_id and ``said``, the sentiment of each comment.
+
+    Who says something is not drawn at random: these compare policies, they do not tell what all users think. Where
+    nothing was said of a policy it has no figure.
+    """
+    known = shown.dropna(subset=["policy"]).drop_duplicates(["policy", *PAIR])
+    figures: Figures = {}
+    for said, mean, share, least in (
+        (votes, "mean_vote", "like_share", np.nextafter(0.0, 1.0)),
+        (comments, "sentiment", "positive_comments", POSITIVE),
+    ):
+        for policy, rows in known.merge(said, how="inner", on=PAIR).groupby("policy", sort=True):
+            value = rows["said"].to_numpy(np.float64)
+            figures[f"{mean}_{policy}"] = clustered_mean(value, rows["user_id"])
+            figures[f"{share}_{policy}"] = clustered_rate((value >= least).astype(np.float64), rows["user_id"])
+    return figures
+
+
+def clustered_mean(values: Floats, users: ArrayLike) -> Estimate | float:
+    """Mean of ``values``, shape (n,), with a 90 % t interval of users; without one where users do not differ.
+
+    Linearised standard error of a ratio of sums over users (Cochran, "Sampling Techniques", 1977, section 9A.3).
+    """
+    mean = float(values.mean())
+    sums = np.bincount(pd.factorize(np.asarray(users, dtype=object))[0], values - mean)
+    if len(sums) < 2 or not np.ptp(values):
+        return mean
+    error = float(np.sqrt((sums**2).sum() * len(sums) / (len(sums) - 1))) / len(values)
+    half = float(stats.t.ppf(1 - ALPHA / 2, len(sums) - 1)) * error
+    return Estimate(mean, mean - half, mean + half)
 
 
 def explored(tried: pd.DataFrame, outcomes: pd.DataFrame) -> Figures:

@@ -7,6 +7,14 @@ from jobs.runtime.report_parts import Figure, figures, interval, number
 
 Version = Mapping[str, Any]
 GROUPS = {"adjusted": "adjusted lists", "relevance": "relevance lists", "explore": "random slots"}
+OF_SHOWN = {
+    "click_rate_": "clicks a shown item",
+    "outcome_rate_": "outcomes a shown item",
+    "mean_vote_": "mean vote on a shown item",
+    "like_share_": "share of votes on shown items that are above zero",
+    "sentiment_": "mean sentiment of comments on shown items, from -1 to 1",
+    "positive_comments_": "share of comments on shown items that are positive",
+}
 
 
 def feedback(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,7 +73,7 @@ def explore(known: Mapping[str, Figure]) -> str:
 
 def words(name: str) -> str:
     """A figure of a version in words."""
-    for start, said in (("click_rate_", "clicks a shown item"), ("outcome_rate_", "outcomes a shown item")):
+    for start, said in OF_SHOWN.items():
         if name.startswith(start):
             policy, _, place = name.removeprefix(start).partition("_")
             return f"{said}, {GROUPS.get(policy, policy)}" + (f", place {place}" if place else "")

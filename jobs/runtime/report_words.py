@@ -89,6 +89,11 @@ REASONS = {
     "impossible_quantity": "the quantity is negative or above the site's max_quantity",
     "bad_propensity": "the logged propensity is not in (0, 1]",
     "bot_like": "a user with more events a day than a person makes",
+    "impossible_rating": "a rating outside the site's scale, or none",
+    "empty_comment": "a comment without text",
+    "bot_feedback": "a user with more votes and comments a day than a person makes",
+    "double_click": "the same pressed again a moment later",
+    "overruled_vote": "a later vote of that day for the same item counts; votes says how many there were",
 }
 RANKING = {
     "ndcg_10": "NDCG@10",

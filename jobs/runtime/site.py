@@ -54,6 +54,29 @@ class Clean(Settings):
     max_quantity: float = Field(100_000.0, gt=0, description="a larger quantity is an error of the source")
 
 
+class Opinions(Settings):
+    """How feedback is read. An event type counts only where ``feedback`` gives it a weight."""
+
+    votes: tuple[EventType, ...] = Field(("like", "dislike"), description="a user has one vote an item: the last")
+    ratings: tuple[EventType, ...] = Field(("rating",), description="votes whose weight is scaled by their `rating`")
+    rating_low: float = Field(1.0, description="the rating that counts -1")
+    rating_high: float = Field(5.0, description="the rating that counts 1")
+    comments: tuple[EventType, ...] = Field(
+        ("comment",), description="events whose weight is scaled by the sentiment of their `text`, in English"
+    )
+    double_click_seconds: float = Field(2.0, ge=0, description="the same again within it was meant once")
+    max_per_user_day: int = Field(100, ge=1, description="more feedback in one day is bot-like")
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Opinions":
+        if not self.rating_low < self.rating_high:
+            raise ValueError("rating_low must be below rating_high")
+        kinds = [*self.votes, *self.ratings, *self.comments]
+        if len(set(kinds)) < len(kinds):
+            raise ValueError("an event type is one of votes, ratings and comments, once")
+        return self
+
+
 class Profiles(Settings):
     """User profiles: segments by clustering, factors by matrix factorisation."""
 
@@ -137,6 +160,23 @@ class Ranking(Settings):
     max_per_category: int = Field(5, ge=1, description="items of one category in a list")
 
 
+class Drift(Settings):
+    """How far the population stability index of a column may be from the last published nights, beyond chance."""
+
+    warn: float = Field(0.1, gt=0)
+    fail: float = Field(0.25, gt=0, description="the night fails, and the version published before stays")
+    nights: int = Field(4, ge=1, le=30, description="last published nights compared with")
+    since: date | None = Field(
+        None, description="no night before it is compared with: the day of a change that was meant"
+    )
+
+    @model_validator(mode="after")
+    def _levels(self) -> "Drift":
+        if not self.warn < self.fail:
+            raise ValueError("warn must be below fail")
+        return self
+
+
 class Site(Settings):
     """One site: what its outcome is, where its tables are, how its night runs."""
 
@@ -158,11 +198,13 @@ class Site(Settings):
     late_days: int = Field(3, ge=0, le=60, description="how far back a night looks for late events")
     schedule: str = Field("0 2 * * *", description="when the night runs, UTC, as cron has it")
     clean: Clean = Clean()
+    opinions: Opinions = Opinions()
     profiles: Profiles = Profiles()
     candidates: Candidates = Candidates()
     ranker: Ranker = Ranker()
     effects: Effects = Effects()
     ranking: Ranking = Ranking()
+    drift: Drift = Drift()
 
     @field_validator("schedule")
     @classmethod

@@ -95,6 +95,8 @@ USER_FEATURES = (
     "user_value_28d",
     "user_value_91d",
     "user_items_91d",
+    "user_votes_91d",
+    "user_mean_vote",
 )
 ITEM_FEATURES = (
     "item_outcomes_7d",
@@ -107,6 +109,9 @@ ITEM_FEATURES = (
     "item_price",
     "item_shown_users_7d",
     "item_shown_users_28d",
+    "item_voters",
+    "item_mean_vote",
+    "item_sentiment",
 )
 PAIR_FEATURES = (
     "outcomes_28d",
@@ -119,6 +124,9 @@ PAIR_FEATURES = (
     "gap_ratio",
     "events_28d",
     "feedback",
+    "vote",
+    "votes",
+    "sentiment",
     "shown_7d",
     "shown_28d",
     "days_since_shown",
@@ -230,7 +238,13 @@ ITEMS = Table(
     "items", "Clean items; an unknown category is 'unknown'.", _ITEM | {"category": "string"}, ("item_id",), True
 )
 INTERACTIONS = Table(
-    "interactions", "Clean events.", _INTERACTION | {"event_day": "date"}, ("event_id",), False, "event_day"
+    "interactions",
+    "Clean events. Of a user's votes for an item on a day the last is kept, votes says how many there were; valence is "
+    "what a rating or a comment says, from -1 to 1, null where nobody knows.",
+    _INTERACTION | {"event_day": "date", "votes": "int32?", "valence": "float64?"},
+    ("event_id",),
+    False,
+    "event_day",
 )
 EXPOSURES = Table(
     "exposures", "Clean exposures.", _EXPOSURE | {"exposed_day": "date"}, ("exposure_id",), False, "exposed_day"
@@ -262,7 +276,8 @@ ITEM_FEATURE_TABLE = Table(
 )
 PAIR_DAYS = Table(
     "pair_days",
-    "Daily aggregate of a user's events on an item; money in cents so that sums are exact.",
+    "Daily aggregate of a user's events on an item; money in cents so that sums are exact. feedback and vote_change "
+    "are what the day adds: a vote takes the place of the pair's last one. sentiment sums the comments that were read.",
     {
         "user_id": "string",
         "item_id": "string",
@@ -272,6 +287,11 @@ PAIR_DAYS = Table(
         "events": "int64",
         "feedback": "float64",
         "value_cents": "int64",
+        "votes": "int64",
+        "voters": "int64",
+        "vote_change": "float64",
+        "comments": "int64",
+        "sentiment": "float64",
     },
     ("user_id", "item_id", "event_day"),
 )
@@ -446,6 +466,19 @@ ITEM_EFFECTS = Table(
         "identified": "bool",
     },
     ("level", "key", "method"),
+)
+DRIFT_SAMPLES = Table(
+    "drift_samples",
+    "A sample of the night's features, scores and effects: one row a column and sampled row.",
+    {"column": "string", "value": "float32?"},
+    (),
+)
+NIGHTS = Table(
+    "nights",
+    "One row: figures of the night beside the mean of the last published nights, null where there is none. A ratio, a "
+    "difference, or the gap between intervals of the average effect in sizes of the effect.",
+    dict.fromkeys(("users_ratio", "list_rows_ratio", "identified_share_change", "average_effect_gap"), "float64?"),
+    (),
 )
 RUN_METRICS = Table(
     "run_metrics",

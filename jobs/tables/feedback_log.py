@@ -10,6 +10,7 @@ import pyarrow.dataset as ds
 from psycopg import sql
 
 from jobs.runtime.args import JobArgs
+from jobs.runtime.site import Site
 from jobs.tables import warehouse
 from jobs.tables.contracts import EXPLORED, EXPOSURES, INTERACTIONS, Table
 from jobs.tables.lake import Lake
@@ -78,25 +79,52 @@ def explored_of(args: JobArgs, version: Version) -> pd.DataFrame:
 
 
 def _history(lake: Lake, table: Table, columns: Sequence[str], where: ds.Expression) -> Iterator[pa.Table]:
-    """Rows of an incremental table's whole past that ``where`` wants, a part at a time."""
+    """Rows of an incremental table's whole past that ``where`` wants, a part at a time.
+
+    A column that an earlier night did not have yet is null there.
+    """
     day = ds.field(str(table.incremental))
     for part in lake.history(table):
         mine = where if part.end is None else where & (day < part.end)
-        yield ds.dataset(list(part.files), filesystem=lake.fs).to_table(columns=list(columns), filter=mine)
+        source = ds.dataset(list(part.files), filesystem=lake.fs, schema=table.arrow_schema)
+        yield source.to_table(columns=list(columns), filter=mine)
 
 
-def events(lake: Lake, types: Collection[str], start: date, end: date) -> pd.DataFrame:
-    """user_id, item_id and event_ts of the events of ``types`` in [start, end), one row an event."""
+def _is(column: str, values: Collection[str]) -> ds.Expression:
+    return ds.field(column).isin(pa.array(sorted(values), pa.string()))  # an empty list has no type of its own
+
+
+def events(lake: Lake, types: Collection[str], start: date, end: date, more: Sequence[str] = ()) -> pd.DataFrame:
+    """user_id, item_id, event_ts and the columns ``more`` of the events of ``types`` in [start, end), one row each."""
     first, last = (datetime.combine(day, time(), UTC) for day in (start, end))
     moment = ds.field("event_ts")
-    wanted = (moment >= first) & (moment < last) & ds.field("event_type").isin(sorted(types))
-    columns = ["user_id", "item_id", "event_ts"]
+    wanted = (moment >= first) & (moment < last) & _is("event_type", types)
+    columns = ["user_id", "item_id", "event_ts", *more]
     return pa.concat_tables(_history(lake, INTERACTIONS, columns, wanted)).to_pandas()
+
+
+def votes(lake: Lake, site: Site, start: date, end: date) -> pd.DataFrame:
+    """user_id, item_id and ``said`` of the last vote of each pair in [start, end), in the site's weights."""
+    how = site.opinions
+    types = {*how.votes, *how.ratings} & set(site.feedback)
+    found = events(lake, types, start, end, ["event_id", "event_type", "valence"])
+    scale = found["valence"].where(found["event_type"].isin(how.ratings), 1.0)
+    weight = found["event_type"].map(site.feedback).astype(float)
+    ordered = found.assign(said=weight * scale).sort_values(["event_ts", "event_id"], kind="stable")
+    last = ordered.dropna(subset="said").drop_duplicates(["user_id", "item_id"], keep="last")
+    return last[["user_id", "item_id", "said"]].reset_index(drop=True)
+
+
+def comments(lake: Lake, site: Site, start: date, end: date) -> pd.DataFrame:
+    """user_id, item_id and ``said``, the sentiment, of the comments in [start, end) that could be read."""
+    types = set(site.opinions.comments) & set(site.feedback)
+    found = events(lake, types, start, end, ["valence"]).rename(columns={"valence": "said"})
+    return found.dropna(subset="said")[["user_id", "item_id", "said"]].reset_index(drop=True)
 
 
 def shown_versions(lake: Lake, versions: Collection[str]) -> set[str]:
     """Those of ``versions`` that any exposure, of whatever night, says it came from."""
-    wanted = ds.field("version_id").isin(sorted(versions))
+    wanted = _is("version_id", versions)
     return {
         version
         for part in _history(lake, EXPOSURES, ["version_id"], wanted)

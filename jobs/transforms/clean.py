@@ -72,7 +72,8 @@ def interactions(raw: DataFrame, user_ids: DataFrame, item_ids: DataFrame, bound
     is_crowded = (F.col("user_id") == F.col("bot_user")) & (F.col("event_day") == F.col("bot_day"))
     marked = marked.join(F.broadcast(crowded), is_crowded, how="left")
     reason = F.coalesce(F.col("reason"), F.when(F.col("bot_user").isNotNull(), "bot_like"))
-    return marked.select(*contracts.INTERACTIONS.names, reason.alias("reason"))
+    unread = {"votes": F.lit(None).cast("int"), "valence": F.lit(None).cast("double")}  # jobs/transforms/opinions.py
+    return marked.withColumns(unread).select(*contracts.INTERACTIONS.names, reason.alias("reason"))
 
 
 def exposures(raw: DataFrame, user_ids: DataFrame, item_ids: DataFrame, bounds: Bounds) -> DataFrame:

@@ -1,44 +1,43 @@
 """Daily aggregates, and the features of users, items and pairs whose every window ends before its as-of day."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from functools import reduce
+from typing import Any
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs.tables import contracts
+from jobs.transforms import opinions
+from jobs.transforms.opinions import MICRO
 from jobs.transforms.shown import Shown
 
-MICRO = 1_000_000  # decayed counts and feedback are sums of integer millionths: exact, so in any order the same
 SHOWN_DAYS = 91  # an exposure older than this counts as not shown
 MASK_BITS = 60
 
 
-def pair_days(
-    interactions: DataFrame, items: DataFrame, outcomes: Sequence[str], feedback: Mapping[str, float], value: str | None
-) -> DataFrame:
+def pair_days(interactions: DataFrame, items: DataFrame, site: Any) -> DataFrame:
     """PAIR_DAYS: one row a user, item and day."""
-    is_outcome = F.col("event_type").isin(*outcomes)
-    weight = F.lit(0)
-    for kind, points in sorted(feedback.items()):
-        weight = F.when(F.col("event_type") == kind, F.lit(round(points * MICRO))).otherwise(weight)
+    is_outcome, value = F.col("event_type").isin(*site.outcome.event_types), site.outcome.value
     cents = F.round(F.coalesce(F.col(value), F.lit(0.0)) * 100).cast("bigint") if value else F.lit(0).cast("bigint")
     days = interactions.groupBy("user_id", "item_id", "event_day").agg(
         F.count(F.when(is_outcome, 1)).alias("outcomes"),
         F.count("*").alias("events"),
-        (F.sum(weight.cast("bigint")) / MICRO).alias("feedback"),
         F.sum(F.when(is_outcome, cents).otherwise(F.lit(0))).alias("value_cents"),
+        *opinions.daily(site),
     )
-    return days.join(F.broadcast(items.select("item_id", "category")), on="item_id", how="inner").select(
-        *contracts.PAIR_DAYS.names
+    return (
+        opinions.replaced(days, site)
+        .join(F.broadcast(items.select("item_id", "category")), on="item_id", how="inner")
+        .select(*contracts.PAIR_DAYS.names)
     )
 
 
 def user_features(days: DataFrame, as_ofs: Sequence[date]) -> DataFrame:
     """USER_FEATURE_TABLE of the users with an event before the as-of day."""
     active = days.groupBy("user_id", "event_day").agg(
-        F.sum("outcomes").alias("outcomes"), F.sum("value_cents").alias("value_cents")
+        *(_summed(name) for name in ("outcomes", "value_cents", "votes", "voters", "vote_change"))
     )
     age, before = _before(active, as_ofs)
     table = before.groupBy("user_id", "as_of").agg(
@@ -47,6 +46,8 @@ def user_features(days: DataFrame, as_ofs: Sequence[date]) -> DataFrame:
         *(F.count(F.when(age <= n, 1)).alias(f"user_active_days_{n}d") for n in (28, 91)),
         *(_windowed("outcomes", age, n).alias(f"user_outcomes_{n}d") for n in (28, 91)),
         *((_windowed("value_cents", age, n) / 100).alias(f"user_value_{n}d") for n in (28, 91)),
+        _windowed("votes", age, 91).alias("user_votes_91d"),
+        _mean("vote_change", "voters").alias("user_mean_vote"),
     )
     tried = _distinct_pairs(days.where(F.col("outcomes") > 0), as_ofs, (91,), "user_id", "user_items")
     return _contract(table.join(tried, on=["user_id", "as_of"], how="left"), contracts.USER_FEATURE_TABLE)
@@ -55,11 +56,16 @@ def user_features(days: DataFrame, as_ofs: Sequence[date]) -> DataFrame:
 def item_features(days: DataFrame, shown: Shown, items: DataFrame, as_ofs: Sequence[date]) -> DataFrame:
     """ITEM_FEATURE_TABLE of all items at every as-of day."""
     bought = days.where(F.col("outcomes") > 0)
-    daily = bought.groupBy("item_id", "event_day").agg(F.sum("outcomes").alias("outcomes"))
+    daily = days.groupBy("item_id", "event_day").agg(
+        *(_summed(name) for name in ("outcomes", "voters", "vote_change", "comments", "sentiment"))
+    )
     age, before = _before(daily, as_ofs)
     sales = before.groupBy("item_id", "as_of").agg(
         *(_windowed("outcomes", age, n).alias(f"item_outcomes_{n}d") for n in (7, 28, 91)),
-        F.min(age).alias("item_days_since_last"),
+        F.min(F.when(F.col("outcomes") > 0, age)).alias("item_days_since_last"),
+        F.sum("voters").alias("item_voters"),
+        _mean("vote_change", "voters").alias("item_mean_vote"),
+        _mean("sentiment", "comments").alias("item_sentiment"),
     )
     buyers = _distinct_pairs(bought, as_ofs, (28, 91), "item_id", "item_buyers")
     seen = _counted(shown.pairs, as_ofs, (7, 28), "item_id", "shown_to", lambda k, n: shown.any(as_ofs[k], n))
@@ -76,7 +82,7 @@ def item_features(days: DataFrame, shown: Shown, items: DataFrame, as_ofs: Seque
         .join(seen, on=["item_id", "as_of"], how="left")
         .join(F.broadcast(active), on="as_of", how="left")
     )
-    counts = [f"item_outcomes_{n}d" for n in (7, 28, 91)] + [f"item_buyers_{n}d" for n in (28, 91)]
+    counts = [f"item_outcomes_{n}d" for n in (7, 28, 91)] + [f"item_buyers_{n}d" for n in (28, 91)] + ["item_voters"]
     table = table.withColumns({name: F.coalesce(F.col(name), F.lit(0)) for name in counts}).withColumns(
         {
             "item_trend": (F.col("item_outcomes_7d") * 4 + 1) / (F.col("item_outcomes_28d") + 1),
@@ -147,7 +153,10 @@ def _pair_history(pairs: DataFrame, days: DataFrame, as_ofs: Sequence[date]) -> 
             (F.max(outcome_age) - F.min(outcome_age)).alias("span"),
             F.count(outcome_age).alias("outcome_days"),
             _windowed("events", age, 28).alias("events_28d"),
-            (F.sum(F.round(F.col("feedback") * MICRO).cast("bigint")) / MICRO).alias("feedback"),
+            _exact("feedback").alias("feedback"),
+            F.when(F.sum("voters") > 0, _exact("vote_change")).alias("vote"),
+            F.sum("votes").alias("votes"),
+            _mean("sentiment", "comments").alias("sentiment"),
         )
     )
     gap = F.when(F.col("outcome_days") > 1, F.col("span") / (F.col("outcome_days") - 1))
@@ -180,6 +189,20 @@ def _category_history(days: DataFrame, as_ofs: Sequence[date]) -> DataFrame:
 def decayed(count: Column, age: Column, half_life: int) -> Column:
     """``count`` events of ``age`` days in integer millionths, halved every ``half_life`` days."""
     return count * F.round(F.pow(F.lit(0.5), age / half_life) * MICRO).cast("bigint")
+
+
+def _summed(name: str) -> Column:
+    return (_exact(name) if name in ("vote_change", "sentiment") else F.sum(name)).alias(name)
+
+
+def _exact(name: str) -> Column:
+    """The sum of a column of millionths, the same in any order."""
+    return F.sum(F.round(F.col(name) * MICRO).cast("bigint")) / MICRO
+
+
+def _mean(total: str, number: str) -> Column:
+    """Sum of one column over the sum of another; null where there is nothing to count."""
+    return _exact(total) / F.nullif(F.sum(number), F.lit(0))
 
 
 def _windowed(column: str, age: Column, days: int) -> Column:

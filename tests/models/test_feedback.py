@@ -123,6 +123,48 @@ def test_no_hit_still_has_an_interval():
     assert 0.02 < figure.high < 0.1
 
 
+def said(*given: tuple[str, str, float]) -> pd.DataFrame:
+    return pd.DataFrame(list(given), columns=["user_id", "item_id", "said"])
+
+
+SEEN = pd.DataFrame(
+    {
+        "user_id": ["u1", "u1", "u1", "u2", "u2", "u3"],
+        "item_id": ["a", "b", "a", "a", "c", "a"],
+        "policy": ["adjusted", "adjusted", "adjusted", "relevance", None, "adjusted"],
+    }
+)
+
+
+def test_opinions_of_what_was_shown_are_told_by_policy():
+    votes = said(("u1", "a", 1.0), ("u1", "b", -1.0), ("u3", "a", 1.0), ("u2", "a", -1.0), ("u2", "c", 1.0))
+    comments = said(("u1", "a", 0.6), ("u1", "a", 0.04), ("u9", "a", -1.0))
+    figures = feedback.opinions(SEEN, votes, comments)
+    assert figures["mean_vote_adjusted"].value == pytest.approx(1 / 3), "a pair shown twice has one vote"
+    assert figures["like_share_adjusted"].value == pytest.approx(2 / 3)
+    assert figures["mean_vote_relevance"] == -1.0 and figures["like_share_relevance"].value == 0.0
+    assert figures["sentiment_adjusted"] == pytest.approx(0.32), "one user alone has no interval"
+    assert figures["positive_comments_adjusted"].value == 0.5, "0.04 is neutral"
+    assert "sentiment_relevance" not in figures and "mean_vote_None" not in figures
+
+
+def test_without_a_word_from_anybody_there_is_no_figure():
+    assert feedback.opinions(SEEN, said(), said()) == {}
+    assert feedback.opinions(SEEN.head(0), said(("u1", "a", 1.0)), said()) == {}
+
+
+def test_the_interval_of_a_mean_holds_the_truth_although_users_differ():
+    rng, held, naive = np.random.default_rng(0), [], []
+    for _ in range(400):
+        users = np.repeat(np.arange(60), 10)
+        values = np.repeat(rng.normal(0.2, 1.0, 60), 10) + rng.normal(0.0, 1.0, 600)
+        found, plain = feedback.clustered_mean(values, users), feedback.clustered_mean(values, np.arange(600))
+        held.append(found.low <= 0.2 <= found.high)
+        naive.append(plain.low <= 0.2 <= plain.high)
+    assert 0.86 < np.mean(held) < 0.94
+    assert np.mean(naive) < 0.7
+
+
 def random_slots(rng: np.random.Generator, effect: float, promised: float) -> tuple[pd.DataFrame, pd.DataFrame]:
     """600 users with one or two random slots and five spared candidates for each; users differ, effects too."""
     rows, hits = [], []

@@ -6,6 +6,8 @@ import pandas as pd
 import pytest
 
 from jobs.runtime import report_parts as parts
+from jobs.runtime.report_words import REASONS
+from jobs.transforms import clean, opinions
 from tests.runtime.diagnoses import figure
 
 UPLIFT: dict[str, Any] = {
@@ -199,3 +201,7 @@ def test_cleaned_rows_say_why_in_words():
     (row,) = parts.cleaned(counts)
     assert (row["came"], row["kept"], row["quarantined"]) == ("1,000", "990", "10 (1.00%)")
     assert row["reasons"] == ["6: a copy of a row that is kept", "4: new_reason"]
+
+
+def test_every_reason_to_disbelieve_a_row_has_words():
+    assert set(REASONS) == {*clean.REASONS, *opinions.REASONS}

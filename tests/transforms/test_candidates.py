@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 
 from jobs.tables import contracts
 from jobs.transforms import candidates
+from tests.transforms.rows import QUIET
 
 RUN_DATE = date(2024, 3, 1)
 WINDOW = 7
@@ -37,7 +38,7 @@ def events() -> Events:
 
 
 def pair_days(spark: SparkSession, rows: Events) -> DataFrame:
-    days = [(u, i, i[0], RUN_DATE - timedelta(days=n), 1, 1, 0.0, 0) for u, i, n in rows]
+    days = [(u, i, i[0], RUN_DATE - timedelta(days=n), 1, 1, 0.0, 0, *QUIET) for u, i, n in rows]
     return spark.createDataFrame(days, contracts.PAIR_DAYS.spark_ddl)
 
 

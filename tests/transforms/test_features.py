@@ -7,6 +7,7 @@ from pyspark.sql import SparkSession
 from jobs.tables import contracts
 from jobs.transforms import features
 from jobs.transforms.shown import Shown, pair_shown_days
+from tests.transforms.rows import QUIET
 
 AS_OF = date(2024, 3, 1)
 
@@ -17,7 +18,8 @@ def ago(days: int) -> date:
 
 def rows(spark: SparkSession, ages: list[int]) -> dict[str, float | None]:
     """The feature row of one pair with an outcome of 1.00 on each of the days ``ages`` before the as-of day."""
-    days = spark.createDataFrame([("u", "i", "c", ago(n), 1, 1, 0.5, 100) for n in ages], contracts.PAIR_DAYS.spark_ddl)
+    said = [("u", "i", "c", ago(n), 1, 1, 0.5, 100, *QUIET) for n in ages]
+    days = spark.createDataFrame(said, contracts.PAIR_DAYS.spark_ddl)
     exposures = spark.createDataFrame(
         [("u", "i", ago(n)) for n in (-1, 0, 1, 8)], "user_id string, item_id string, exposed_day date"
     )

@@ -9,6 +9,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from jobs.tables import contracts
 from jobs.transforms import profiles
+from tests.transforms.rows import QUIET
 
 AS_OF = date(2024, 3, 1)
 EARLIER = AS_OF - timedelta(days=21)
@@ -25,7 +26,7 @@ def days(spark: SparkSession, extra: list[tuple[str, str, int]] = []) -> DataFra
         if (u - i) % 2 == 0 and (u + i) % 5
     ]
     rows = [
-        (u, i, "even" if int(i[1:]) % 2 == 0 else "odd", AS_OF - timedelta(days=n), 1, 1, 0.0, 100)
+        (u, i, "even" if int(i[1:]) % 2 == 0 else "odd", AS_OF - timedelta(days=n), 1, 1, 0.0, 100, *QUIET)
         for u, i, n in bought + extra
     ]
     return spark.createDataFrame(rows, contracts.PAIR_DAYS.spark_ddl)

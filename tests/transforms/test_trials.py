@@ -9,6 +9,7 @@ from pyspark.sql import DataFrame, SparkSession
 from jobs.tables import contracts
 from jobs.transforms import trials
 from jobs.transforms.shown import Shown, pair_shown_days
+from tests.transforms.rows import QUIET
 
 FIRST = date(2024, 1, 1)
 PERIODS = trials.Periods([FIRST + timedelta(days=7 * p) for p in range(3)], 7, 7)
@@ -23,7 +24,7 @@ def day(n: int) -> date:
 @pytest.fixture(scope="module")
 def tables(spark: SparkSession) -> dict[str, DataFrame]:
     days = spark.createDataFrame(
-        [(u, i, "c", day(n), 1, 1, 0.0, 0) for u, i, n in EVENTS], contracts.PAIR_DAYS.spark_ddl
+        [(u, i, "c", day(n), 1, 1, 0.0, 0, *QUIET) for u, i, n in EVENTS], contracts.PAIR_DAYS.spark_ddl
     )
     exposures = spark.createDataFrame(
         [(u, i, day(n)) for u, i, n in SHOWN], "user_id string, item_id string, exposed_day date"
