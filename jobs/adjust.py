@@ -1,4 +1,6 @@
-"""Make every user's list by effect, with control group and random slots, streaming users in batches, and judge them."""
+"""Make every user's list by effect, with control group and random slots, streaming users in batches, judge them, and
+compare the night with the last ones.
+"""
 
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -13,13 +15,15 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from jobs import __version__
-from jobs.models import off_policy
+from jobs.models import drift, off_policy
 from jobs.models.decisions import RELEVANCE
 from jobs.models.lists import Lists, ListSettings, build_lists, held_out
-from jobs.models.metrics import as_document, bootstrap_mean
+from jobs.models.metrics import Estimate, as_document, bootstrap_mean
 from jobs.runtime import tracking
 from jobs.runtime.args import JobArgs, run
+from jobs.tables import drift_samples
 from jobs.tables.contracts import (
+    DRIFT_SAMPLES,
     EXPLORED,
     RAW_EXPOSURES,
     RAW_INTERACTIONS,
@@ -121,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     lake.write_arrow(EXPLORED, _arrow(tried, EXPLORED.arrow_schema), inputs=[SCORES])
     shares = {name: as_document(float(getattr(args.site, name))) for name in ("holdout_share", "explore_share")}
     records = [ranker, uplift, judged, {"metrics": shares}, *chosen.values()]
-    records += [lake.read_json("diagnosis"), judge_lists(args, lake)]
+    records += [lake.read_json("diagnosis"), judge_lists(args, lake), compare_nights(args, lake)]
     write_metrics(lake, pd.concat(totals, ignore_index=True), records, gate, args.site.seed)
     return 0
 
@@ -167,6 +171,28 @@ def judge_lists(args: JobArgs, lake: Lake) -> dict[str, Any]:
         "metrics": {name: as_document(figure) for name, figure in figures.items()},
     }
     lake.write_json("off_policy", document)
+    return document
+
+
+def compare_nights(args: JobArgs, lake: Lake) -> dict[str, Any]:
+    """How far features, scores and effects are from the last published nights'; their sample is kept for later ones.
+
+    ``check_recommendations`` judges it. On a first night there is nothing to compare with: no figure is written.
+    """
+    columns, days = drift_samples.take(args, lake), drift_samples.nights(args, lake)
+    drift_samples.keep(lake, columns)
+    shifts = drift.compare(columns, drift_samples.reference(args, days)) if days else []
+    figures: dict[str, Estimate | float] = {f"psi_{shift.column}": shift.psi for shift in shifts}
+    if shifts:
+        figures |= {"psi_largest": max(shift.psi for shift in shifts), "drift_nights": float(len(days))}
+        with tracking.nested_run(args, "drift", [DRIFT_SAMPLES]):
+            tracking.log_estimates(figures)
+    document = {
+        "nights": [day.isoformat() for day in days],
+        "shifts": [shift.document() for shift in shifts],
+        "metrics": {name: as_document(figure) for name, figure in figures.items()},
+    }
+    lake.write_json("drift", document)
     return document
 
 

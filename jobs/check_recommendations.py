@@ -1,17 +1,24 @@
-"""Check tonight's lists, and the features behind them, before anything is published.
+"""Check tonight's lists, the features behind them, and both beside the last nights, before anything is published.
 
 The features are checked here and not where they are built: Great Expectations is loaded here anyway, and nobody has
-seen yet what rests on a broken feature. Fails when a critical expectation does not hold; yesterday's version then stays
-published.
+seen yet what rests on a broken feature. Fails when a critical expectation does not hold, or a column has drifted from
+the last published nights beyond ``drift.fail``; yesterday's version then stays published.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
+from jobs.models import drift
 from jobs.runtime import quality
 from jobs.runtime.args import JobArgs, run
-from jobs.tables.contracts import ITEM_FEATURE_TABLE, RECOMMENDATIONS, SCORES, USER_FEATURE_TABLE, USERS
+from jobs.runtime.errors import DataError
+from jobs.runtime.site import Drift
+from jobs.tables import drift_samples
+from jobs.tables.contracts import ITEM_FEATURE_TABLE, NIGHTS, RECOMMENDATIONS, SCORES, USER_FEATURE_TABLE, USERS
 from jobs.tables.lake import Lake
 
 
@@ -35,8 +42,34 @@ def with_list_columns(lists: pd.DataFrame, candidates: pd.Series, list_length: i
     )
 
 
+def compare_figures(args: JobArgs, lake: Lake, days: Sequence[date]) -> pa.Table:
+    """NIGHTS of tonight against the published nights ``days``; written to the lake."""
+    (tonight,) = drift_samples.figures(args, [args.date])
+    found = drift.beside(tonight, drift_samples.figures(args, days))
+    table = pa.Table.from_pylist([found], schema=NIGHTS.arrow_schema)
+    lake.write_arrow(NIGHTS, table)
+    return table
+
+
+def require_stable(record: Mapping[str, Any], how: Drift, where: str) -> None:
+    """Print the columns beyond ``warn``; DataError names those beyond ``fail``. ``record``: adjust's, of drift."""
+    if not record["nights"]:
+        print("drift: no earlier published night to compare with")
+        return
+    since = f"{len(record['nights'])} nights from {min(record['nights'])}"
+    failed = drift.moved(record["shifts"], how.fail)
+    for said in drift.moved(record["shifts"], how.warn)[len(failed) :]:
+        print(f"warning: {said} has drifted from {since}")
+    if failed:
+        raise DataError(
+            f"{where}: population stability index above drift.fail = {how.fail:g} against {since}: {', '.join(failed)};"
+            " mend the source and clear the night, or, if the change was meant, set drift.since to tonight's date"
+        )
+    print(f"drift: {len(record['shifts'])} columns within {how.fail:g} of {since}")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Validate lists and features, and build their Data Docs."""
+    """Validate lists, features and the night's figures, build their Data Docs, and judge drift."""
     args = JobArgs.parse(argv)
     lake = Lake(args)
     columns = [name for name in quality.suite_columns(RECOMMENDATIONS.name) if name in RECOMMENDATIONS.columns]
@@ -47,9 +80,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         table.name: quality.light_frame(lake.read_arrow(table, quality.suite_columns(table.name)))
         for table in (USER_FEATURE_TABLE, ITEM_FEATURE_TABLE)
     }
+    shifts = lake.read_json("drift")
+    days = [date.fromisoformat(day) for day in shifts["nights"]]
+    frames[NIGHTS.name] = quality.light_frame(compare_figures(args, lake, days))
     users = int(lake.manifest(USERS)["rows"])
     record = quality.check(args, "check_recommendations", frames, list_length=args.site.list_length, users=users)
     lake.write_json("check_recommendations", record)
+    require_stable(shifts, args.site.drift, f"drift of {args.site.site}, {args.date}")
     return 0
 
 

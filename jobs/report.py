@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow.dataset as ds
 
 from jobs.models.decisions import CHALLENGER
-from jobs.runtime import pages, report_feedback
+from jobs.runtime import pages, report_drift, report_feedback
 from jobs.runtime import report_diagnosis as diagnosis
 from jobs.runtime import report_parts as parts
 from jobs.runtime.args import JobArgs, run
@@ -171,6 +171,7 @@ def collect(args: JobArgs, lake: Lake) -> dict[str, Any]:
         "cleaned": part(lambda: {"tables": parts.cleaned(lake.read_pandas(CLEAN_COUNTS))}),
         "checks": pages.night_values(docs, site, args.date)["checks"],
         "feedback": part(lambda: report_feedback.feedback(lake.read_json("feedback"))),
+        "drift": part(lambda: report_drift.drift(lake.read_json("drift"), args.site.drift)),
         "gate": part(
             lambda: {
                 "checks": parts.gate(lake.read_json("effects_gate")),

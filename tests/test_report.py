@@ -9,7 +9,7 @@ import mlflow
 import pyarrow as pa
 import pytest
 
-from jobs import report
+from jobs import evaluate_feedback, report
 from jobs.runtime import pages
 from jobs.runtime.args import JobArgs
 from jobs.runtime.environment import Environment
@@ -43,7 +43,13 @@ FEEDBACK = {
     "unknown": ["explore_share is 0: no slot is random."],
 }
 PUBLISHED = {"state": "published", "verdict": "effects proved: adjusted lists", "rows": "8", "checksum": "c" * 64}
+DRIFT = {
+    "nights": ["2024-01-01"],
+    "shifts": [{"column": "vote", "psi": 0.31, "chance": 0.01, "beyond": 0.3, "rows": 900, "reference": 900}],
+    "metrics": {},
+}
 RECORDS: dict[str, Any] = {
+    "drift": DRIFT,
     "uplift": MODEL | UPLIFT,
     "ranker": RANKER,
     "effects_gate": GATE,
@@ -130,9 +136,10 @@ def test_a_full_page_says_what_was_decided_published_estimated_and_how_to_roll_b
         "better than the site's learner beyond chance: R-learner",
         "|--- gap_ratio &lt;= 0.0262",
         "version aaaaaaa1 of 2024-01-01",
+        "1 of 1 columns are beyond 0.1: vote 0.31 (chance 0.01).",
     ):
         assert words in text, words
-    assert text.count("<svg") == text.count('role="img"') == text.count("How to read it:") == 12
+    assert text.count("<svg") == text.count('role="img"') == text.count("How to read it:") == 13
 
 
 @pytest.mark.parametrize(
@@ -149,6 +156,7 @@ def test_a_full_page_says_what_was_decided_published_estimated_and_how_to_roll_b
         "clean_counts",
         "items",
         "chosen_ranker",
+        "drift",
     ],
 )
 def test_a_missing_record_is_named_and_the_rest_of_the_page_stands(args: JobArgs, name: str):
@@ -175,6 +183,29 @@ def test_the_version_before_is_the_newest_that_was_really_published(args: JobArg
     assert Lake(args).published_before() == (DAY - timedelta(7), "aaaaaaa2")
     text = page(args)
     assert "version aaaaaaa2 of 2024-01-01" in text and "0.0% hold another item" in text
+
+
+@pytest.mark.parametrize(
+    ("off", "said"),
+    [
+        ({}, []),
+        ({"holdout_share": 0.0}, ["what the lists add cannot be measured"]),
+        ({"explore_share": 0.0}, ["what an item does that is never shown cannot be known; overlap falls"]),
+        (
+            {"holdout_share": 0.0, "explore_share": 0.0},
+            ["what the lists add cannot be measured", "what an item does that is never shown cannot be known"],
+        ),
+    ],
+)
+def test_a_switch_that_is_off_makes_the_page_say_what_cannot_be_known(
+    args: JobArgs, off: dict[str, float], said: list[str]
+):
+    args = replace(args, site=args.site.model_copy(update=off))
+    write_night(args, "abcdef12")
+    Lake(args).write_json("feedback", FEEDBACK | {"unknown": evaluate_feedback.unknown(args)})
+    text = page(args)
+    assert all(words in text for words in said)
+    assert text.count("_share is 0") == len(off)
 
 
 def test_a_failed_gate_and_a_dry_run_are_said_in_the_first_sentence(args: JobArgs):

@@ -26,7 +26,8 @@ SEVERITIES = ("critical", "warning")
 CHECKS = {
     "check_raw": "The tables as the warehouse has them, before anything is cleaned.",
     "check_clean": "The cleaned tables that everything after them is learnt from.",
-    "check_recommendations": "Tonight's lists and the features behind them, before anything is published.",
+    "check_recommendations": "Tonight's lists, the features behind them and the night's figures, before anything is "
+    "published.",
 }
 
 

@@ -93,12 +93,14 @@ def intervals(name: str, rows: Mapping[str, Interval], axis: str) -> str:
     return out[0]
 
 
-def bars(name: str, rows: Mapping[str, float], axis: str) -> str:
-    """Bars from zero, one row a label, first on top."""
+def bars(name: str, rows: Mapping[str, float], axis: str, levels: Sequence[float] = ()) -> str:
+    """Bars from zero, one row a label, first on top; a line at each of ``levels``."""
     out: list[str] = []
     with canvas(name, 0.24 * len(rows) + 0.8, out) as axes:
         places = [-place for place in range(len(rows))]
         axes.barh(places, list(rows.values()), height=0.6, color=BLUE)
+        for level in levels:
+            axes.axvline(level, color=FOREGROUND, linewidth=0.8, linestyle=":")
         axes.set_yticks(places, [label.replace("_", " ") for label in rows])
         axes.set_xlabel(axis)
         axes.set_xlim(left=0)

@@ -7,7 +7,7 @@ manifest says which days it covers, and ``history`` joins the manifests of earli
 import hashlib
 import json
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -76,13 +76,16 @@ class Lake:
             and self.fs.get_file_info(f"{self._folder(name, day)}/manifest.json").type == pafs.FileType.File
         )
 
-    def published_before(self) -> tuple[date, str] | None:
-        """Run date and version of the newest earlier night that published its lists; None before the first."""
+    def published_nights(self) -> Iterator[tuple[date, str]]:
+        """Run date and version of the earlier nights that published their lists, newest first."""
         for day in reversed(self.dates("published")):
             record = self.manifest("published", day)["document"]
             if record["state"] in ("published", "unchanged"):
-                return day, str(record["version_id"])
-        return None
+                yield day, str(record["version_id"])
+
+    def published_before(self) -> tuple[date, str] | None:
+        """Run date and version of the newest earlier night that published its lists; None before the first."""
+        return next(self.published_nights(), None)
 
     def digest(self, tables: Iterable[Table]) -> str:
         """sha256 over the contents of tables as they are read tonight, history included."""

@@ -139,3 +139,9 @@ def test_reason_is_one_plain_sentence():
         "Bought in 3 of the 4 weeks it was shown and 1 of the 8 it was not; "
         "showing it adds about 2.1 points (0.4 to 3.9)."
     )
+
+
+def test_a_site_without_hold_out_and_exploration_gives_everyone_the_adjusted_list_with_certainty():
+    listed, _, tried = lists.build_lists(scores(20), replace(HOW, holdout_share=0.0, explore_share=0.0))
+    assert set(listed["policy"]) == {"adjusted"} and (listed["propensity"] == 1.0).all()
+    assert tried.empty

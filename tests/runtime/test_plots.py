@@ -15,6 +15,7 @@ PLOTS: dict[str, Callable[[], str]] = {
     "overlap": lambda: plots.overlap([0.0, 0.5, 1.0], [3.0, 1.0], [1.0, 3.0], 0.02),
     "reliability": lambda: plots.reliability([0.1, 0.5], [0.12, 0.48]),
     "qini": lambda: plots.qini([0.0, 0.5, 1.0], [0.0, 0.3, 0.4], [0.0, 0.2, 0.4]),
+    "bars with levels": lambda: plots.bars("l", {"vote": 0.3, "votes": 0.1}, "index", (0.1, 0.25)),
     "love": lambda: plots.love(["age", "days"], [0.5, -0.3], [0.05, 0.01]),
 }
 
