@@ -23,6 +23,8 @@ from nightlift.operators import JobOperator, SparkJobOperator
 from nightlift.tasks import GROUPS, SPARK_TASKS, dag_id, doc
 
 SITES = Path(os.environ.get("NIGHTLIFT_SITES") or Path(__file__).resolve().parents[1] / "config" / "sites")
+# on one machine the pool has one place: two Spark jobs at once share cores and memory, and take longer than in turn
+SPARK_POOL = os.environ.get("NIGHTLIFT_SPARK_POOL") or "default_pool"
 START = datetime.fromisoformat(os.environ.get("NIGHTLIFT_START_DATE") or "2026-01-01").replace(tzinfo=UTC)
 
 OVERRULE = "Overrule a gate"
@@ -73,9 +75,9 @@ PARAMS = {
 
 
 def _task(name: str, site: str) -> JobOperator | SparkJobOperator:
-    kind = SparkJobOperator if name in SPARK_TASKS else JobOperator
     outlets = [assets.published(site)] if name == "publish" else []
-    return kind(task_id=name, site=site, doc_md=doc(name, site), outlets=outlets)
+    given = {"task_id": name, "site": site, "doc_md": doc(name, site), "outlets": outlets}
+    return SparkJobOperator(pool=SPARK_POOL, **given) if name in SPARK_TASKS else JobOperator(**given)
 
 
 def nightly(site: Site) -> DAG:

@@ -18,6 +18,7 @@ from jobs.runtime.services.processes import LOCALHOST, Process, free_port, once,
 PORT = 8080
 PARTS = ("scheduler", "dag-processor", "triggerer", "api-server")
 NAMES = tuple(f"airflow-{part}" for part in PARTS)
+SPARK_POOL = "spark"
 MANAGER = "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager"
 
 
@@ -83,6 +84,7 @@ def settings(home: Home, port: int) -> dict[str, str]:
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(folder / "logs"),
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+        "NIGHTLIFT_SPARK_POOL": SPARK_POOL,
         "NIGHTLIFT_START_DATE": secret(folder / "start-date", lambda: datetime.now(UTC).date().isoformat()),
     }
     if "AIRFLOW_CONN_SPARK_DEFAULT" not in os.environ:
@@ -96,17 +98,19 @@ def settings(home: Home, port: int) -> dict[str, str]:
 
 
 def _prepare(home: Home, env: dict[str, str]) -> None:
-    """Database and admin, once for each Airflow version."""
+    """Database, pool and admin, once for each Airflow version."""
     from importlib.metadata import version
 
     folder = home.path / "airflow"
     folder.mkdir(exist_ok=True, mode=0o700)
     marker = folder / ".prepared"
-    wanted = f"{version('apache-airflow')} {home.record['airflow_database_url']}"
+    wanted = f"{version('apache-airflow')} {home.record['airflow_database_url']} pool {SPARK_POOL}"
     if marker.exists() and marker.read_text() == wanted:
         return
     log = home.log("airflow-migrate")
     once([sys.executable, "-m", "airflow", "db", "migrate"], log, env, home.path)
+    pool = ["pools", "set", SPARK_POOL, "1", "Spark jobs: one at a time on the warm server"]
+    once([sys.executable, "-m", "airflow", *pool], log, env, home.path)
     password = secret(home.path / "airflow-admin-password", lambda: secrets.token_urlsafe(18))
     command = [sys.executable, "-m", "airflow", "users", "create", "--username", "admin", "--role", "Admin"]
     command += ["--firstname", "Nightlift", "--lastname", "Admin", "--email", "admin@localhost"]
