@@ -78,7 +78,7 @@ TASKS = {
     ),
     "check_recommendations": (
         "Checks lists and features before anybody sees them and writes their Data Docs.",
-        "A list is broken, or a column has drifted from the last published nights; the log names column, rule and rows.",
+        "A list is broken, or a column has drifted from the last published nights; the log names it, rule and rows.",
     ),
     "publish": (
         "Loads the new version beside the old, audits it and moves the pointer in one transaction.",
