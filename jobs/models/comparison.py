@@ -12,7 +12,6 @@ from jobs.models.doubly_robust import Trials
 from jobs.models.engine import Predicted
 from jobs.models.folds import threads
 from jobs.models.sample import Sample
-from jobs.models.scoring import parts
 from jobs.runtime.site import Effects
 
 Floats = NDArray[np.float64]
@@ -54,8 +53,7 @@ def _figures(sample: Sample, predicted: Predicted, effect: Floats, how: Effects,
 def effects(name: str, sample: Sample, predicted: Predicted, how: Effects, seed: int) -> Floats:
     """Effects of the learner ``name`` for trials whose users it did not see, shape (n,).
 
-    A CausalML learner corrects the posterior and is calibrated with it, as tonight's is, here by the scores of other
-    folds: of few trials four coefficients fit some noise. The differences stand alone.
+    A CausalML learner corrects the posterior and is calibrated with it, as tonight's is. The differences stand alone.
     """
     if name == "item_difference":
         shown, not_shown = item_rates(sample)
@@ -69,12 +67,8 @@ def effects(name: str, sample: Sample, predicted: Predicted, how: Effects, seed:
         small = how.model_copy(update={"learner": name, "trees": min(how.trees, TREES)})
         learner = uplift.fit(trials, predicted.clipped, small, seed)
         learnt = learner.predict(trials.matrix, predicted.clipped, trials.fold, threads())
-    out, made = np.zeros(len(learnt)), parts(predicted.posterior, learnt)
-    for k in range(how.folds):
-        mine = trials.fold == k
-        slopes, intercept, _ = engine.calibrate(predicted.posterior, learnt, predicted.score, sample.trials, ~mine)
-        out[mine] = intercept + made[mine] @ np.array(slopes)
-    return np.clip(out, -1.0, 1.0)
+    every = np.ones(len(learnt), dtype=bool)
+    return engine.out_of_fold(predicted.posterior, learnt, predicted.score, sample.trials, every)
 
 
 def causal_forest(trials: Trials, e: Floats, folds: int, seed: int) -> Floats:

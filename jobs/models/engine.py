@@ -28,7 +28,8 @@ class Predicted(Rows):
     """What the models say of trials whose users they did not see; every array has shape (n,).
 
     ``seen`` are the trials with the learner's columns, ``e`` propensities as logged or estimated, ``score`` doubly
-    robust scores, ``learnt`` what the learner adds to the posterior and ``effect`` the two combined.
+    robust scores, ``learnt`` what the learner adds to the posterior and ``effect`` the two combined, by a
+    calibration that saw no score of the trial's fold either: what it is judged by must not have shaped it.
     """
 
     seen: Trials
@@ -92,7 +93,7 @@ def fit(
     score = doubly_robust.scores(trials.treated, trials.outcome, clipped, mu0, mu1)
     slopes, intercept, error = calibrate(posterior, learnt, score, trials, inside)
     effects = Effects(priors, learner, slopes, intercept, error, frozenset(both_arms))
-    effect = effects.combine(posterior, learnt)
+    effect = out_of_fold(posterior, learnt, score, trials, inside)
     return Fitted(model, effects, Predicted(seen, posterior, e, mu0, mu1, score, learnt, effect, how.overlap_eps))
 
 
@@ -104,3 +105,16 @@ def calibrate(
     given = parts(posterior, learnt)[rows], score[rows], trials.weight[rows], trials.users[rows]
     (own, near, added), intercept, error = pooling.calibrate(*given, precision=1.0 / uplift.variance(rate))
     return (float(own), float(near), float(added)), intercept, error
+
+
+def out_of_fold(posterior: Posterior, learnt: Floats, score: Floats, trials: Trials, rows: NDArray[np.bool_]) -> Floats:
+    """Effects of all trials, shape (n,), each calibrated by the scores of ``rows`` in the other folds.
+
+    Calibrated by the very scores they are judged by, effects of nothing have a Qini above zero in every other world.
+    """
+    out, made = np.zeros(len(learnt)), parts(posterior, learnt)
+    for k in np.unique(trials.fold):
+        mine = trials.fold == k
+        slopes, intercept, _ = calibrate(posterior, learnt, score, trials, rows & ~mine)
+        out[mine] = intercept + made[mine] @ np.array(slopes)
+    return np.clip(out, -1.0, 1.0)
