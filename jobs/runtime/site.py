@@ -163,7 +163,7 @@ class Ranking(Settings):
 class Drift(Settings):
     """How far the population stability index of a column may be from the last published nights, beyond chance."""
 
-    warn: float = Field(0.1, gt=0)
+    warn: float = Field(0.1, gt=0, description="the report and the task's log say so")
     fail: float = Field(0.25, gt=0, description="the night fails, and the version published before stays")
     nights: int = Field(4, ge=1, le=30, description="last published nights compared with")
     since: date | None = Field(

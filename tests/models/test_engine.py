@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from jobs.models import engine
+from jobs.models import engine, metrics
 from tests.models.nights import ADJUSTED, HOW, night
 
 
@@ -70,3 +70,14 @@ def test_an_arm_that_a_fold_would_have_too_little_of_is_named():
     assert engine.short_arm(trials, HOW.folds) is None
     rare = replace(trials, treated=(np.arange(len(trials.treated)) < 40).astype(np.int32))
     assert "treated trials outside fold 0; 50 are needed" in str(engine.short_arm(rare, HOW.folds))
+
+
+def test_effects_of_nothing_seldom_rank_better_than_chance():
+    """Over 20 worlds without effect the Qini's interval is above zero, which the gate asks for, in one at most."""
+    above = 0
+    for seed in range(20):
+        _, fitted = night(seed, scale=0.0).fit()
+        said = fitted.predicted.take(fitted.predicted.inside)
+        weight, users = said.seen.weight, said.seen.users
+        above += metrics.targeting(said.effect, said.score, weight, users, 100, seed)["qini"].low > 0
+    assert above <= 1
