@@ -1,10 +1,9 @@
-"""Make every user's list by effect, with control group and random slots, streaming users in batches, judge them, and
-compare the night with the last ones.
+"""Make every user's list by effect, with control group and random slots, streaming users in batches, and compare the
+night with the last ones.
 """
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from jobs import __version__
-from jobs.models import drift, off_policy
+from jobs.models import drift
 from jobs.models.decisions import RELEVANCE
 from jobs.models.lists import Lists, ListSettings, build_lists, held_out
 from jobs.models.metrics import Estimate, as_document, bootstrap_mean
@@ -33,7 +32,6 @@ from jobs.tables.contracts import (
     RELEVANCE_LISTS,
     RUN_METRICS,
     SCORES,
-    TRIAL_SCORES,
 )
 from jobs.tables.lake import Lake
 
@@ -99,6 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             __version__,
             *(one["sha256"] for one in chosen.values()),
             str(how.effects_hold),  # a person may decide otherwise than the data
+            str(lake.published_before()),  # propensities know the list before
             inputs,
         ),
         "mlflow_run_id": tracking.night_run(args),
@@ -125,7 +124,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     lake.write_arrow(EXPLORED, _arrow(tried, EXPLORED.arrow_schema), inputs=[SCORES])
     shares = {name: as_document(float(getattr(args.site, name))) for name in ("holdout_share", "explore_share")}
     records = [ranker, uplift, judged, {"metrics": shares}, *chosen.values()]
-    records += [lake.read_json("diagnosis"), judge_lists(args, lake), compare_nights(args, lake)]
+    records += [lake.read_json("diagnosis"), lake.read_json("off_policy"), compare_nights(args, lake)]
     write_metrics(lake, pd.concat(totals, ignore_index=True), records, gate, args.site.seed)
     return 0
 
@@ -146,32 +145,6 @@ def user_totals(made: Lists, scores: pd.DataFrame, how: ListSettings) -> pd.Data
         .reset_index()
     )
     return totals.assign(held_out=held_out(totals["user_id"], how.site, how.holdout_share).astype(float))
-
-
-def judge_lists(args: JobArgs, lake: Lake) -> dict[str, Any]:
-    """What tonight's lists, those by relevance and those of the version before would have brought on past trials.
-
-    All of them were made with what became of these trials, so each is worth less than IPS, SNIPS and DR say; the
-    direct method uses other users' outcomes only.
-    """
-    keys, before = ["user_id", "item_id"], lake.published_before()
-    lists = {"published": lake.read_pandas(RECOMMENDATIONS, keys), "relevance": lake.read_pandas(RELEVANCE_LISTS, keys)}
-    if before:
-        day, version = before
-        earlier = Lake(replace(args, date=day))
-        lists["before"] = earlier.read_pandas(RECOMMENDATIONS, keys, ds.field("version_id") == version)
-    found = off_policy.judge(lake.read_pandas(TRIAL_SCORES), lists, args.site.effects.overlap_eps)
-    figures = {f"ope_{name}": figure for name, figure in found.items()}
-    inputs = [TRIAL_SCORES, RECOMMENDATIONS, RELEVANCE_LISTS]
-    with tracking.nested_run(args, "lists", inputs):
-        tracking.log_estimates(figures)
-    document = {
-        "lists": list(lists),
-        "before": f"version {before[1]} of {before[0]}" if before else None,
-        "metrics": {name: as_document(figure) for name, figure in figures.items()},
-    }
-    lake.write_json("off_policy", document)
-    return document
 
 
 def compare_nights(args: JobArgs, lake: Lake) -> dict[str, Any]:
@@ -199,7 +172,7 @@ def compare_nights(args: JobArgs, lake: Lake) -> dict[str, Any]:
 def write_metrics(
     lake: Lake, totals: pd.DataFrame, records: list[dict[str, Any]], gate: dict[str, Any], seed: int
 ) -> None:
-    """RUN_METRICS of the lists, the gate and ``records``: models, diagnosis, and what lists brought and would have."""
+    """RUN_METRICS of the lists, the gate and ``records``: models, diagnosis, rules judged, and what lists brought."""
     adjusted = totals[totals["held_out"] == 0]
     figures = {
         "list_effect": as_document(bootstrap_mean(adjusted["effect"], seed=seed)),

@@ -5,6 +5,7 @@ effect to learn.
 """
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -12,9 +13,9 @@ from pyspark.sql import functions as F
 from jobs.runtime.args import JobArgs, run
 from jobs.runtime.errors import DataError
 from jobs.runtime.spark import by_user, cached, spark_session
-from jobs.tables import contracts
+from jobs.tables import contracts, listings
 from jobs.tables.lake import Lake
-from jobs.transforms import calendar, candidates, features, trials
+from jobs.transforms import calendar, candidates, features, listed, trials
 from jobs.transforms.shown import Shown
 
 
@@ -58,8 +59,10 @@ def _write_trials(job: JobArgs, lake: Lake, spark: SparkSession, periods: trials
         )
     shares = trials.rates(row.trials, row.near or 0, job.site.effects.max_trials)
     print(f"trials: {row.trials:,} in all, {row.near or 0:,} of pairs with an outcome; shares {shares}")
+    lake.write_json("trial_shares", asdict(shares))
     drawn = trials.sample(active, playing, near, periods, shares, job.site.seed)
     labelled = trials.label(drawn, pairs, lake.read_spark(spark, contracts.EXPOSURES), periods)
+    labelled = listed.with_listed(labelled, listings.in_force(job, spark, periods.starts[periods.first :]))
     mine = F.col("as_of").isin(list(periods.starts))
     with cached(by_user(labelled)) as kept:
         table = features.for_pairs(

@@ -29,7 +29,7 @@ HEADLINE = (
     "average_effect",
     "list_effect",
     "list_effect_by_relevance",
-    "ope_gain_over_relevance_dr",
+    "ope_gain_over_relevance_rule_dr",
     "effects_gate",
 )
 

@@ -10,8 +10,10 @@ from jobs.models.scoring import Scorer
 from jobs.runtime import registry
 from jobs.runtime.args import JobArgs, run
 from jobs.runtime.spark import SETTINGS, by_user, spark_session
+from jobs.tables import listings
 from jobs.tables.contracts import CANDIDATES, ITEM_PERIODS, PAIR_PERIODS, SCORES, USER_PERIODS
 from jobs.tables.lake import Lake
+from jobs.transforms.listed import with_listed
 from jobs.transforms.trials import pair_counts
 
 
@@ -35,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with spark_session(args, "score") as spark:
         candidates = lake.read_spark(spark, CANDIDATES).where(F.col("as_of") == F.lit(args.date))
         periods = [lake.read_spark(spark, table) for table in (PAIR_PERIODS, USER_PERIODS, ITEM_PERIODS)]
-        joined = pair_counts(by_user(candidates), *periods)
+        joined = with_listed(pair_counts(by_user(candidates), *periods), listings.in_force(args, spark, [args.date]))
         # what comes after is not shuffled: a range or a sort of all would score everything once more to sample it
         scored = joined.mapInArrow(scorer.batches(), SCORES.spark_ddl)
         ordered = scored.sortWithinPartitions("user_id", "item_id")

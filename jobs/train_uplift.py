@@ -17,6 +17,7 @@ from jobs.models import (
     metrics,
     prior,
     refutation,
+    rules,
     sample,
 )
 from jobs.models.engine import Fitted, Predicted
@@ -33,7 +34,6 @@ from jobs.tables.contracts import (
     ITEM_EFFECTS,
     ITEM_PERIODS,
     PAIR_PERIODS,
-    TRIAL_SCORES,
     TRIALS,
     USER_PERIODS,
     USER_PROFILES,
@@ -61,35 +61,44 @@ def read_sample(args: JobArgs, lake: Lake, frame: pd.DataFrame, items: pd.DataFr
     return sample.of_frame(frame, trials, masks, segments, how.instrument), priors
 
 
-def judge_champion(
-    args: JobArgs, champion: Champion, adjusted: Sequence[str], trials: Sample, predicted: Predicted
-) -> dict[str, Any]:
-    """The champion, and its Qini on tonight's trials; ``missing`` says why there is none.
+def load_champion(champion: Champion, adjusted: Sequence[str]) -> tuple[Champion, EffectModel | None]:
+    """The champion and its model; where it cannot be used there is no model, and ``missing`` says why.
 
     Tonight's causal graph asks for the columns ``adjusted``: effects that leave some of them out are not identified.
     """
-    qini = None
-    if champion.registered:
-        try:
-            model = EffectModel.of(champion.files)
-            if model.adjusted != tuple(adjusted):
-                raise DataError("it adjusts for other columns than the site's causal graph does now")
-            qini = champions.champion_qini(model, trials, predicted, args.site.effects, args.site.seed)
-        except DataError as error:
-            champion = Champion(None, {}, f"the champion cannot be used: {error}")
-    return champion.document() | {"qini": qini.document() if qini else None}
+    if not champion.registered:
+        return champion, None
+    try:
+        model = EffectModel.of(champion.files)
+        if model.adjusted != tuple(adjusted):
+            raise DataError("it adjusts for other columns than the site's causal graph does now")
+    except DataError as error:
+        return Champion(None, {}, f"the champion cannot be used: {error}"), None
+    return champion, model
 
 
-def write_tables(lake: Lake, frame: pd.DataFrame, items: pd.DataFrame, trials: Sample, fitted: Fitted) -> None:
-    """ITEM_EFFECTS and TRIAL_SCORES."""
-    said = fitted.predicted
-    found = item_effects.table(trials, said, items)
-    scores = frame[["user_id", "item_id", "period", "treated", "outcome", "weight"]].assign(
-        e=said.e, mu0=said.mu0, mu1=said.mu1, effect=said.effect
-    )
-    for table, rows in ((ITEM_EFFECTS, found), (TRIAL_SCORES, scores)):
-        arrow = pa.Table.from_pandas(rows, schema=table.arrow_schema, preserve_index=False)
-        lake.write_arrow(table, arrow, inputs=[TRIALS, ITEM_PERIODS])
+def judge_rules(
+    args: JobArgs, lake: Lake, trials: Sample, predicted: Predicted, models: tuple[EffectModel, EffectModel | None]
+) -> dict[str, Any]:
+    """What ranking by the effect of tonight's model would have brought, beside relevance and the champion's effect."""
+    tonight, champion = models
+    scores = {rules.EFFECT: rules.by_effect(tonight, trials, predicted), rules.RELEVANCE: rules.by_relevance(predicted)}
+    if champion:
+        scores[rules.CHAMPION] = rules.by_champion(champion, trials)
+    share, draws = lake.read_json("trial_shares")["users"], args.site.effects.bootstrap
+    found = rules.judge(trials, predicted, scores, args.site.list_length, share, draws)
+    return {
+        "rules": list(scores),
+        "length": args.site.list_length,
+        "metrics": {f"ope_{name}": metrics.as_document(figure) for name, figure in found.items()},
+    }
+
+
+def write_item_effects(lake: Lake, items: pd.DataFrame, trials: Sample, fitted: Fitted) -> None:
+    """ITEM_EFFECTS."""
+    found = item_effects.table(trials, fitted.predicted, items)
+    arrow = pa.Table.from_pandas(found, schema=ITEM_EFFECTS.arrow_schema, preserve_index=False)
+    lake.write_arrow(ITEM_EFFECTS, arrow, inputs=[TRIALS, ITEM_PERIODS])
 
 
 def card(args: JobArgs, frame: pd.DataFrame, adjusted: Sequence[str], figures: Mapping[str, Estimate | float]) -> Card:
@@ -128,25 +137,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     figures = effect_figures.figures(trials, fitted, how.bootstrap, seed)
     balance = effect_figures.balance(trials, fitted.predicted, adjusted)
     figures |= effect_figures.largest(balance)
-    write_tables(lake, frame, items, trials, fitted)
+    write_item_effects(lake, items, trials, fitted)
+    model = EffectModel(fitted.propensity, fitted.effects, how.folds, how.overlap_eps, adjusted)
+    champion, before = load_champion(registry.champion(args, "uplift"), adjusted)
+    qini = champions.champion_qini(before, trials, fitted.predicted, how, seed) if before else None
     record = {
         "learner": how.learner,
         "folds": how.folds,
         "adjusted": list(adjusted),
         "calibration": {name: getattr(fitted.effects, name) for name in ("slopes", "intercept", "error")},
+        "propensity_strength": fitted.propensity.strength,
         "metrics": {name: metrics.as_document(figure) for name, figure in figures.items()},
-        "champion": judge_champion(args, registry.champion(args, "uplift"), adjusted, trials, fitted.predicted),
+        "champion": champion.document() | {"qini": qini.document() if qini else None},
         "refutations": refutation.attempts(trials.trials, how, seed),
         "balance": balance.to_dict("list"),
     } | effect_figures.curves(trials, fitted.predicted)
     found = diagnosis.diagnose(trials, fitted, adjusted, how, seed)
     lake.write_json("diagnosis", found)
-    model = EffectModel(fitted.propensity, fitted.effects, how.folds, how.overlap_eps, adjusted)
+    judged = judge_rules(args, lake, trials, fitted.predicted, (model, before))
+    lake.write_json("off_policy", judged)
     with tracking.nested_run(args, "uplift", INPUTS) as run_id:
         log(record, how)
         tracking.log_estimates(figures)
         mlflow.log_dict(found, "diagnosis.json")
-        tracking.log_estimates({name: metrics.of_document(figure) for name, figure in found["metrics"].items()})
+        more = found["metrics"] | judged["metrics"]
+        tracking.log_estimates({name: metrics.of_document(figure) for name, figure in more.items()})
         about = card(args, frame, adjusted, figures)
         registered = registry.register(args, "uplift", model.files(), run_id, about)
     lake.write_json("uplift", registered.document() | record)

@@ -1,10 +1,13 @@
-"""Fixtures of every test: one embedded PostgreSQL and MLflow server, and for each test a site of its own schemas."""
+"""Fixtures of every test: one embedded PostgreSQL, MLflow server and Spark, for each test a site of its own schemas."""
 
+import os
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
@@ -14,6 +17,9 @@ from jobs.runtime.args import JobArgs
 from jobs.runtime.environment import Environment
 from jobs.runtime.site import Outcome, Site, Warehouse
 from jobs.tables.warehouse import connect
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 _numbers = count(1)
 
@@ -42,6 +48,25 @@ def mlflow_server(warehouse: Environment, tmp_path_factory: pytest.TempPathFacto
     mlflow_server.up(home, print)
     yield replace(warehouse, services={**warehouse.services, "mlflow_uri": home.record["mlflow_uri"]})
     home.end("mlflow")
+
+
+@pytest.fixture(scope="session")
+def spark() -> "Iterator[SparkSession]":
+    """One small local Spark."""
+    from pyspark.sql import SparkSession
+
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    session = (
+        SparkSession.builder.master("local[2]")
+        .config("spark.ui.enabled", "false")
+        .config("spark.driver.bindAddress", "127.0.0.1")
+        .config("spark.driver.host", "127.0.0.1")
+        .config("spark.sql.shuffle.partitions", "2")
+        .config("spark.sql.session.timeZone", "UTC")
+        .getOrCreate()
+    )
+    yield session
+    session.stop()
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ HEADLINE = {
     "average_effect": (0.05, 0.04, 0.06),
     "list_effect": (0.1, 0.08, 0.12),
     "list_effect_by_relevance": (0.06, 0.05, 0.07),
-    "ope_gain_over_relevance_dr": (0.03, 0.02, 0.04),
+    "ope_gain_over_relevance_rule_dr": (0.03, 0.02, 0.04),
     "effects_gate": (1.0, None, None),
     "users": (3.0, None, None),
 }

@@ -1,11 +1,9 @@
 """Users are streamed whole however the file is cut, and the night's totals are means over users."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
-import mlflow
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -17,9 +15,8 @@ from jobs.models.lists import build_lists
 from jobs.runtime.args import JobArgs
 from jobs.runtime.environment import Environment
 from jobs.runtime.site import Outcome, Site
-from jobs.tables.contracts import RELEVANCE_LISTS, RUN_METRICS, SCORES, TRIAL_SCORES
+from jobs.tables.contracts import RUN_METRICS, SCORES
 from jobs.tables.lake import Lake
-from tests import small_night
 
 SIZES = [1, 7, 2, 12, 3, 1, 9, 5]
 
@@ -143,43 +140,3 @@ def test_figures_of_lists_leave_the_control_group_out(lake: Lake) -> None:
     low = lake.read_pandas(RUN_METRICS).set_index("metric")["low"]
     assert low["qini"] == 0.1
     assert np.isnan(low["users"])
-
-
-def trial_scores(users: int = 4, periods: int = 6) -> pa.Table:
-    """Trials of two items a user; showing i1 helps, showing i2 does not."""
-    rng = np.random.default_rng(0)
-    rows = [
-        {"user_id": f"u{user}", "item_id": item, "period": period, "treated": int(rng.random() < 0.5)}
-        for user in range(users)
-        for item in ("i1", "i2", "i3")
-        for period in range(periods)
-    ]
-    frame = pd.DataFrame(rows).assign(weight=2.0, e=0.5, mu0=0.1, effect=0.0)
-    frame["mu1"] = np.where(frame["item_id"] == "i1", 0.6, 0.1)
-    frame["outcome"] = (rng.random(len(frame)) < np.where(frame["treated"] == 1, frame["mu1"], 0.1)).astype(int)
-    return pa.Table.from_pandas(frame, schema=TRIAL_SCORES.arrow_schema, preserve_index=False)
-
-
-def relevance_lists() -> pa.Table:
-    rows = [{"user_id": f"u{user}", "rank": 1, "item_id": "i3", "relevance": 0.5} for user in range(4)]
-    return pa.Table.from_pylist(rows, schema=RELEVANCE_LISTS.arrow_schema)
-
-
-def test_lists_are_judged_beside_relevance_and_the_version_published_before(job: JobArgs) -> None:
-    small_night.write(job, "abcdef12", job.date)
-    lake = Lake(job)
-    lake.write_arrow(RELEVANCE_LISTS, relevance_lists())
-    lake.write_arrow(TRIAL_SCORES, trial_scores())
-    alone = adjust.judge_lists(job, lake)
-    assert alone["lists"] == ["published", "relevance"] and alone["before"] is None
-    assert alone["metrics"]["ope_trials"]["value"] == 4 * 3 * 6
-    assert alone["metrics"]["ope_gain_over_relevance_dm"]["value"] == pytest.approx((0.6 - 0.1) / 3)
-    earlier = date(2024, 1, 1)
-    small_night.write(job, "aaaaaaa1", earlier)
-    Lake(replace(job, date=earlier)).write_json("published", {"state": "published", "version_id": "aaaaaaa1"})
-    found = adjust.judge_lists(job, lake)
-    assert found["before"] == "version aaaaaaa1 of 2024-01-01"
-    assert found["metrics"]["ope_gain_over_before_dr"] == {"value": 0.0, "low": 0.0, "high": 0.0}
-    assert lake.read_json("off_policy") == found
-    runs = mlflow.search_runs(experiment_names=[job.site.site], filter_string="tags.mlflow.runName = 'lists'")
-    assert set(runs["metrics.ope_gain_over_relevance_dm"]) == {alone["metrics"]["ope_gain_over_relevance_dm"]["value"]}

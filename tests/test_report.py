@@ -134,8 +134,8 @@ def test_a_full_page_says_what_was_decided_published_estimated_and_how_to_roll_b
         "AIPW and item mean difference disagree",
         "factor of up to 1.10",
         "better than the site's learner beyond chance: R-learner",
-        "|--- gap_ratio &lt;= 0.0262",
-        "version aaaaaaa1 of 2024-01-01",
+        "category is &lt;milk&gt;? yes:",
+        "Ranking by effect brings more: ",
         "1 of 1 columns are beyond 0.1: vote 0.31 (chance 0.01).",
     ):
         assert words in text, words

@@ -1,5 +1,6 @@
 """The train job on a small planted night: tables, record, diagnosis and model version, which the scorer can load."""
 
+import re
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import yaml
 
 from jobs import check_effects, train_uplift
-from jobs.models import causal_graph
+from jobs.models import causal_graph, diagnosis
 from jobs.models.scoring import EffectModel
 from jobs.runtime import registry
 from jobs.runtime.args import JobArgs
@@ -22,9 +23,9 @@ from jobs.runtime.environment import Environment
 from jobs.runtime.errors import DataError
 from jobs.runtime.site import Outcome, Site
 from jobs.tables import contracts
-from jobs.tables.contracts import ITEM_EFFECTS, TRIAL_SCORES
+from jobs.tables.contracts import ITEM_EFFECTS, TRIALS
 from jobs.tables.lake import Lake
-from tests.models.nights import ADJUSTED, HOW, Night, night
+from tests.models.nights import ADJUSTED, CALENDAR, HOW, Night, night
 
 EFFECTS: dict[str, Any] = {
     "trees": 20,
@@ -42,7 +43,7 @@ EFFECTS: dict[str, Any] = {
 }
 
 
-def prepare(job: JobArgs, world: Night, rows: int | None = None) -> tuple[Lake, list[str]]:
+def prepare(job: JobArgs, world: Night, rows: int | None = None, **effects: Any) -> tuple[Lake, list[str]]:
     """The lake and site file of a night of the planted world, and the arguments of its jobs."""
     lake = Lake(job)
     for name, frame in world.tables.items():
@@ -51,8 +52,10 @@ def prepare(job: JobArgs, world: Night, rows: int | None = None) -> tuple[Lake, 
             contracts.TABLES[name],
             pa.Table.from_pandas(frame.head(rows or len(frame)), schema=schema, preserve_index=False),
         )
+    lake.write_json("trial_shares", {"users": 1.0, "near": 1.0, "rest": 1.0})
     path = Path(job.environment.sites) / f"{job.site.site}.yaml"
-    path.write_text(yaml.safe_dump(job.site.model_dump(mode="json") | {"effects": EFFECTS}), encoding="utf-8")
+    given = job.site.model_dump(mode="json") | {"effects": EFFECTS | effects}
+    path.write_text(yaml.safe_dump(given), encoding="utf-8")
     return lake, ["--site", job.site.site, "--date", job.date.isoformat()]
 
 
@@ -66,6 +69,10 @@ def test_a_night_is_trained_diagnosed_and_gated(job: JobArgs, tmp_path: Path) ->
     average = record["metrics"]["average_effect"]
     assert average["low"] <= truth <= average["high"]
     assert gate["passed"] and gate["warnings"] == diagnosis["warnings"]
+    judged = lake.read_json("off_policy")
+    assert judged["rules"] == ["effect", "relevance"] and not record["champion"].get("version")
+    gain = judged["metrics"]["ope_gain_over_relevance_rule_dr"]
+    assert gain["low"] < gain["value"] < gain["high"] and gain["high"] > 0
 
     adjusted = causal_graph.adjusted_columns(JobArgs.parse(arguments).site)
     assert record["adjusted"] == list(adjusted)
@@ -76,8 +83,11 @@ def test_a_night_is_trained_diagnosed_and_gated(job: JobArgs, tmp_path: Path) ->
     moved = {row["method"]: row for row in diagnosis["estimators"]}["instrumental variable"]
     assert moved["estimate"]["low"] <= truth <= moved["estimate"]["high"]
 
-    scores = lake.read_pandas(TRIAL_SCORES)
-    assert len(scores) == len(world.effect) and np.corrcoef(scores["effect"], truth_of(world, scores))[0, 1] > 0.7
+    frame = lake.read_pandas(TRIALS)
+    trials, _ = train_uplift.read_sample(JobArgs.parse(arguments), lake, frame, world.items)
+    model = EffectModel.of(files)
+    said = model.predict(trials.trials.matrix, trials.trials.users, trials.item, trials.counts, trials.listed)
+    assert len(frame) == len(world.effect) and np.corrcoef(said.effect, truth_of(world, frame))[0, 1] > 0.7
     assert set(lake.read_pandas(ITEM_EFFECTS)["level"]) == {"all", "category", "item"}
 
     (run,) = mlflow.search_runs(
@@ -89,11 +99,29 @@ def test_a_night_is_trained_diagnosed_and_gated(job: JobArgs, tmp_path: Path) ->
     assert {"diagnosis.json", "balance.csv", "overlap.svg", "reliability.svg", "qini.svg", "love.svg"} <= artifacts
 
 
-def truth_of(world: Night, scores: pd.DataFrame) -> pd.Series:
-    """The planted effect of each row of TRIAL_SCORES."""
+def test_a_column_that_the_site_names_is_an_instrument_where_it_is_strong(job: JobArgs) -> None:
+    """Another store's calendar: it moves the showing and nothing else."""
+    world = night(3, calendar=0.3)
+    lake, arguments = prepare(job, world, instrument=CALENDAR)
+    assert train_uplift.main(arguments) == 0
+    assert CALENDAR not in lake.read_json("uplift")["adjusted"]
+    said = {row["method"]: row for row in lake.read_json("diagnosis")["estimators"]}
+    truth = float(world.effect.mean())
+    for method in ("instrumental variable", "instrumental variable, doubly robust"):
+        row = said[method]
+        strength = re.match(r"first-stage F ([\d.]+)", row["note"])
+        assert strength and float(strength[1]) > 100, row["note"]
+        assert row["estimate"]["low"] <= truth <= row["estimate"]["high"]
+    weak, fitted = world.fit(HOW.model_copy(update={"instrument": "item_price"}))
+    for one in diagnosis.side_by_side(weak, fitted.predicted, HOW, 0)[-2:]:
+        assert one.estimate is None and re.search("weak: first-stage F|other values than 0 and 1", one.note), one.note
+
+
+def truth_of(world: Night, trials: pd.DataFrame) -> pd.Series:
+    """The planted effect of each row of TRIALS."""
     keys = ["user_id", "item_id", "period"]
     planted = world.tables["trials"][keys].assign(effect=world.effect).set_index(keys)["effect"]
-    return planted.reindex(pd.MultiIndex.from_frame(scores[keys])).to_numpy()
+    return planted.reindex(pd.MultiIndex.from_frame(trials[keys])).to_numpy()
 
 
 def test_too_few_trials_of_an_arm_are_a_data_error(job: JobArgs) -> None:
@@ -119,25 +147,29 @@ def champion() -> Champion:
     return Champion(MADE, model.files(), "")
 
 
-def test_a_champion_is_pinned_by_its_number_with_its_qini_on_tonights_trials(args: JobArgs, champion: Champion) -> None:
-    trials, tonight = night().fit()
-    found = train_uplift.judge_champion(args, champion, ADJUSTED, trials, tonight.predicted)
-    assert {name: found[name] for name in ("version", "model_uri", "sha256")} == MADE.document()
-    assert not found["missing"] and found["qini"]["low"] > 0
-    assert train_uplift.judge_champion(args, champion, ADJUSTED, trials, tonight.predicted) == found
-
-
-def test_a_champion_that_adjusts_for_other_columns_than_the_graph_cannot_be_used(
-    args: JobArgs, champion: Champion
+def test_a_champion_of_tonights_columns_is_judged_as_a_rule_beside_tonights_model(
+    args: JobArgs, champion: Champion, tmp_path: Path
 ) -> None:
+    loaded, model = train_uplift.load_champion(champion, ADJUSTED)
+    assert loaded == champion and model is not None and model.adjusted == ADJUSTED
     trials, tonight = night().fit()
-    found = train_uplift.judge_champion(args, champion, ADJUSTED[1:], trials, tonight.predicted)
-    assert "other columns than the site's causal graph" in found["missing"]
-    assert found["qini"] is None and "version" not in found
+    mine = EffectModel(tonight.propensity, tonight.effects, HOW.folds, HOW.overlap_eps, ADJUSTED)
+    args = replace(args, environment=replace(args.environment, lake=str(tmp_path)))
+    Lake(args).write_json("trial_shares", {"users": 1.0})
+    found = train_uplift.judge_rules(args, Lake(args), trials, tonight.predicted, (mine, model))
+    assert found["rules"] == ["effect", "relevance", "champion"] and found["length"] == SHOP.list_length
+    assert found["metrics"]["ope_gain_over_champion_rule_dr"]["low"] is not None
+    alone = train_uplift.judge_rules(args, Lake(args), trials, tonight.predicted, (mine, None))
+    assert alone["rules"] == ["effect", "relevance"]
+    assert alone["metrics"].items() <= found["metrics"].items()
 
 
-def test_no_champion_is_said_to_be_none(args: JobArgs, champion: Champion) -> None:
-    trials, tonight = night().fit()
+def test_a_champion_that_adjusts_for_other_columns_than_the_graph_cannot_be_used(champion: Champion) -> None:
+    found, model = train_uplift.load_champion(champion, ADJUSTED[1:])
+    assert "other columns than the site's causal graph" in found.missing
+    assert model is None and found.registered is None
+
+
+def test_no_champion_is_said_to_be_none(champion: Champion) -> None:
     none = replace(champion, registered=None, files={}, missing="there is none")
-    expected = {"missing": "there is none", "qini": None}
-    assert train_uplift.judge_champion(args, none, ADJUSTED, trials, tonight.predicted) == expected
+    assert train_uplift.load_champion(none, ADJUSTED) == (none, None)

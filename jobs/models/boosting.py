@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xgboost as xgb
 from numpy.typing import NDArray
 from sklearn.isotonic import IsotonicRegression
@@ -14,6 +15,14 @@ from sklearn.isotonic import IsotonicRegression
 from jobs.models.folds import threads
 
 Floats = NDArray[np.float64]
+
+
+def matrix(frame: pd.DataFrame, columns: Sequence[str]) -> NDArray[np.float32]:
+    """The columns of a frame as features, shape (n, columns), NaN where missing."""
+    out = np.empty((len(frame), len(columns)), dtype=np.float32)
+    for place, name in enumerate(columns):
+        out[:, place] = frame[name].to_numpy(dtype=np.float32, na_value=np.nan)
+    return out
 
 
 def parameters(seed: int, **given: Any) -> dict[str, Any]:

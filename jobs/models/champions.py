@@ -50,5 +50,5 @@ def champion_qini(model: EffectModel, sample: Sample, predicted: Predicted, how:
     """
     part, score = sample.take(predicted.inside), predicted.score[predicted.inside]
     trials = part.trials
-    _, _, effect = model.predict(trials.matrix, trials.users, part.item, part.counts)
+    effect = model.predict(trials.matrix, trials.users, part.item, part.counts, part.listed).effect
     return metrics.targeting(effect, score, trials.weight, trials.users, how.bootstrap, seed)["qini"]

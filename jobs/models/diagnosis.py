@@ -18,6 +18,7 @@ from jobs.models import (
     explanation,
     instrumental,
     metrics,
+    plain,
     propensity,
     refutation,
     sensitivity,
@@ -145,11 +146,12 @@ def importance(sample: Sample, predicted: Predicted, fitted: Fitted, adjusted: S
 
 
 def surrogate(sample: Sample, predicted: Predicted, adjusted: Sequence[str]) -> Document:
-    """The shallow tree that imitates the effect, as text and as nodes, and its R2 on users it was not fitted to."""
-    trials = sample.trials
-    found = explanation.surrogate(
-        predicted.effect, predicted.seen.matrix, trials.weight, trials.users, uplift.names(adjusted)
-    )
+    """The shallow tree that imitates the effect, as text and as nodes, and its R2 on users it was not fitted to.
+
+    It asks for what people know, so its fidelity says how much of the effect can be told in their words.
+    """
+    matrix, words = plain.columns(sample, adjusted)
+    found = explanation.surrogate(predicted.effect, matrix, sample.trials.weight, sample.trials.users, words)
     return {"fidelity": found.fidelity, "text": found.text(), "nodes": found.nodes()}
 
 

@@ -27,13 +27,14 @@ MIN_ARM = 50  # trials of an arm that a fold's models must have
 class Predicted(Rows):
     """What the models say of trials whose users they did not see; every array has shape (n,).
 
-    ``seen`` are the trials with the learner's columns, ``e`` propensities as logged or estimated, ``score`` doubly
-    robust scores, ``learnt`` what the learner adds to the posterior and ``effect`` the two combined, by a
-    calibration that saw no score of the trial's fold either: what it is judged by must not have shaped it.
+    ``seen`` are the trials with the learner's columns, ``estimated`` propensities by the model, ``e`` as logged or
+    estimated, ``score`` doubly robust scores, ``learnt`` what the learner adds to the posterior and ``effect`` the two
+    combined, by a calibration that saw no score of the trial's fold: what it is judged by must not have shaped it.
     """
 
     seen: Trials
     posterior: Posterior
+    estimated: Floats
     e: Floats
     mu0: Floats
     mu1: Floats
@@ -81,20 +82,23 @@ def fit(
 ) -> Fitted:
     """Fit everything; ``both_arms`` holds the items seen shown and not shown, ``adjusted`` names the features."""
     trials = sample.trials
-    history = propensity.columns(trials.matrix, sample.counts)
+    history = propensity.columns(trials.matrix, sample.counts, sample.listed)
     model, estimated = propensity.fit(history, trials.treated, trials.weight, trials.fold, how, seed)
+    worth = propensity.strength(estimated, sample.counts, sample.ahead, trials.weight)
+    model = replace(model, strength=worth)
     e = propensity.with_logged(estimated, sample.logged)
     inside, clipped = propensity.overlap(e, how.overlap_eps), propensity.clip(e, how.overlap_eps)
     posterior = priors.posterior(trials.fold, sample.item, sample.counts)
     seen = replace(trials, matrix=uplift.columns(trials.matrix, adjusted, posterior, sample.counts))
     learner = uplift.fit(uplift.residuals(seen, posterior), clipped, how, seed)
-    learnt = learner.predict(seen.matrix, clipped, trials.fold)
+    learnt = learner.predict(seen.matrix, propensity.clip(estimated, how.overlap_eps), trials.fold)
     mu0, mu1 = doubly_robust.outcome_models(seen, how, seed)
     score = doubly_robust.scores(trials.treated, trials.outcome, clipped, mu0, mu1)
     slopes, intercept, error = calibrate(posterior, learnt, score, trials, inside)
     effects = Effects(priors, learner, slopes, intercept, error, frozenset(both_arms))
     effect = out_of_fold(posterior, learnt, score, trials, inside)
-    return Fitted(model, effects, Predicted(seen, posterior, e, mu0, mu1, score, learnt, effect, how.overlap_eps))
+    said = (seen, posterior, estimated, e, mu0, mu1, score, learnt, effect)
+    return Fitted(model, effects, Predicted(*said, how.overlap_eps))
 
 
 def calibrate(

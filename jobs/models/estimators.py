@@ -152,7 +152,9 @@ def two_stage(trials: Trials, instrument: ArrayLike | None) -> Finding:
     method = "instrumental variable"
     if instrument is None:
         return Finding(method, MOVED, None, "the site names no instrument")
-    given = np.asarray(instrument, dtype=np.float64)
+    trials, given, unknown = with_instrument(trials, instrument)
+    if not len(given):
+        return Finding(method, MOVED, None, unknown)
     columns = np.column_stack([trials.outcome, trials.treated, given])
     outcome, treated, moved = linear.partial_out(columns, linear.design(trials.matrix, trials.weight), trials.weight).T
     if moved.std() < 1e-9 * max(1.0, float(np.abs(given).max())):
@@ -165,7 +167,17 @@ def two_stage(trials: Trials, instrument: ArrayLike | None) -> Finding:
     value = float(trials.weight @ (moved * outcome)) / strength
     score = moved * (outcome - value * treated) * (trials.weight.sum() / strength)
     _, error = doubly_robust.clustered(score, trials.weight, trials.users)
-    return Finding(method, MOVED, interval(value, error), f"first-stage F {f:.1f}")
+    return Finding(method, MOVED, interval(value, error), f"first-stage F {f:.1f}{unknown}")
+
+
+def with_instrument(trials: Trials, instrument: ArrayLike) -> tuple[Trials, Floats, str]:
+    """The trials of which the instrument is known, its values, and in words how many are left out."""
+    given = np.asarray(instrument, dtype=np.float64)
+    known = np.isfinite(given)
+    left = float(1 - trials.weight[known].sum() / trials.weight.sum())
+    if not known.any():
+        return trials.take(known), given[known], "the instrument is not known of any trial"
+    return trials.take(known), given[known], f", not known of {left:.1%} of trials" if left else ""
 
 
 def disagreements(findings: Sequence[Finding]) -> list[tuple[str, str]]:

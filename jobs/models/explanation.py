@@ -1,6 +1,6 @@
 """What an effect learner leans on: SHAP contributions, a surrogate tree, and effects by segment and category."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,11 +9,12 @@ import pandas as pd
 import xgboost as xgb
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import r2_score
-from sklearn.tree import DecisionTreeRegressor, export_text
+from sklearn.tree import DecisionTreeRegressor
 
 from jobs.models.boosting import from_bytes
 from jobs.models.doubly_robust import Z90, by_group
 from jobs.models.folds import uniform_ids
+from jobs.models.plain import IS
 from jobs.models.uplift import Boosters, Learner
 
 Floats = NDArray[np.float64]
@@ -71,25 +72,36 @@ class Surrogate:
     fidelity: float
 
     def text(self) -> str:
-        """The tree as indented rules."""
-        return str(export_text(self.tree, feature_names=list(self.features), decimals=4))
+        """The tree as indented questions, below each what a yes and what a no leads to."""
+        return "\n".join(_told(self.nodes(), 0, ""))
 
     def nodes(self) -> list[dict[str, Any]]:
         """The tree's nodes, the root first: mean effect, share of the trials' weight, and at a branch its question.
 
         A branch has ``feature``, ``threshold`` and the places of the nodes for yes (``left``: at most the threshold)
-        and no (``right``).
+        and no (``right``). A feature that is a question has no threshold (None).
         """
         made = self.tree.tree_
         share = made.weighted_n_node_samples / made.weighted_n_node_samples[0]
         out: list[dict[str, Any]] = []
         for node, left in enumerate(made.children_left.tolist()):
-            said = {"effect": float(made.value[node, 0, 0]), "share": float(share[node])}
+            said: dict[str, Any] = {"effect": float(made.value[node, 0, 0]), "share": float(share[node])}
             if left >= 0:
-                asked = {"feature": self.features[made.feature[node]], "threshold": float(made.threshold[node])}
-                said |= asked | {"left": left, "right": int(made.children_right[node])}
+                feature = self.features[made.feature[node]]
+                threshold = None if feature.startswith(IS) else float(made.threshold[node])
+                below = {"left": left, "right": int(made.children_right[node])}
+                said |= {"feature": feature, "threshold": threshold, **below}
             out.append(said)
         return out
+
+
+def _told(nodes: Sequence[Mapping[str, Any]], at: int, indent: str) -> list[str]:
+    node = nodes[at]
+    if "left" not in node:
+        return [f"{indent}effect {100 * node['effect']:+.2f} points, {node['share']:.0%} of trials"]
+    bound = "" if node["threshold"] is None else f" at most {node['threshold']:.3g}"
+    yes, no = (_told(nodes, node[side], indent + "    ") for side in ("left", "right"))
+    return [f"{indent}{node['feature']}{bound}? yes:", *yes, f"{indent}no:", *no]
 
 
 def surrogate(

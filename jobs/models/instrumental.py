@@ -6,7 +6,7 @@ from sklearn.model_selection import KFold
 
 from jobs.models import doubly_robust, propensity, uplift
 from jobs.models.doubly_robust import Trials
-from jobs.models.estimators import MOVED, WEAK, Finding, interval
+from jobs.models.estimators import MOVED, WEAK, Finding, interval, with_instrument
 from jobs.models.propensity import effective_sample_size, overlap
 from jobs.runtime.site import Effects
 
@@ -27,7 +27,9 @@ def late(trials: Trials, instrument: ArrayLike | None, how: Effects, seed: int) 
     """
     if instrument is None:
         return Finding(METHOD, MOVED, None, "the site names no instrument")
-    given = np.asarray(instrument, dtype=np.float64)
+    trials, given, unknown = with_instrument(trials, instrument)
+    if not len(given):
+        return Finding(METHOD, MOVED, None, unknown)
     if not set(np.unique(given)) <= {0.0, 1.0}:
         return Finding(METHOD, MOVED, None, "the instrument takes other values than 0 and 1")
     _, chance = propensity.fit(trials.matrix, given, trials.weight, trials.fold, how, seed)
@@ -49,7 +51,7 @@ def late(trials: Trials, instrument: ArrayLike | None, how: Effects, seed: int) 
     size = effective_sample_size(part.weight * np.where(z == 1, 1 / chance, 1 / (1 - chance)))
     left = 1 - part.weight.sum() / trials.weight.sum()
     note = f"first-stage F {f:.1f}, effective trials {size:,.0f}" + (f", {left:.1%} left out" if left else "")
-    return Finding(METHOD, MOVED, interval(value, error), note)
+    return Finding(METHOD, MOVED, interval(value, error), note + unknown)
 
 
 def _treated_by_instrument(trials: Trials, z: Floats, how: Effects, seed: int) -> tuple[Floats, Floats]:

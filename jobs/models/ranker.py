@@ -7,6 +7,7 @@ import pandas as pd
 import xgboost as xgb
 from numpy.typing import NDArray
 
+from jobs.models import boosting
 from jobs.models.boosting import Calibration, parameters, predict, to_bytes
 from jobs.models.folds import threads, uniform_ids, uniform_rows
 from jobs.runtime.site import Ranker
@@ -35,10 +36,7 @@ class Fitted:
 
 def matrix(frame: pd.DataFrame) -> NDArray[np.float32]:
     """Feature matrix of shape (rows, len(COLUMNS)); missing is NaN."""
-    out = np.empty((len(frame), len(COLUMNS)), dtype=np.float32)
-    for place, name in enumerate(COLUMNS):
-        out[:, place] = frame[name].to_numpy(dtype=np.float32, na_value=np.nan)
-    return out
+    return boosting.matrix(frame, COLUMNS)
 
 
 def fit(frame: pd.DataFrame, settings: Ranker, seed: int, rounds: int | None = None) -> Fitted:

@@ -8,27 +8,33 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from jobs.models import prior
+from jobs.models import boosting, prior
 from jobs.models.doubly_robust import Trials
 from jobs.models.folds import fold_of
 from jobs.models.rows import Rows
+from jobs.tables.contracts import LISTED
 
 Codes = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Sample(Rows):
-    """Trials and their pairs; ``counts`` has shape (n, 4), everything else (n,).
+    """Trials with their periods and pairs; ``counts`` has shape (n, 4), ``ahead`` and ``listed`` (n, 2), all else (n,).
 
-    ``counts`` are of the pair's periods strictly before the trial's. ``shown_next`` is 1 where the item was shown in
-    the period after it, 0 where it was not, -1 where it could not be or the period is not over.
+    ``counts`` are of the pair's periods strictly before the trial's; ``ahead`` are its periods shown and not shown from
+    the trial's on: they say how far a propensity was right, and nothing else may know them. ``listed`` has the columns
+    contracts.LISTED. ``shown_next`` is 1 where the item was shown in the period after it, 0 where it was not, -1 where
+    it could not be or the period is not over.
     """
 
     trials: Trials
+    period: Codes
     item: NDArray[Any]
     category: NDArray[Any]
     segment: NDArray[Any]
     counts: Codes
+    ahead: Codes
+    listed: NDArray[np.float32]
     shown_next: NDArray[np.int32]
     logged: NDArray[np.float64]  # propensity, NaN where the log has none
     instrument: NDArray[np.float64] | None
@@ -60,6 +66,11 @@ class Masks(Rows):
         earlier = (np.int64(1) << period) - 1
         return prior.mask_counts(self.shown & earlier, self.outcome & earlier, self.eligible & earlier)
 
+    def ahead(self, period: Codes) -> Codes:
+        """Periods shown and not shown (n, 2) of each pair from ``period`` on."""
+        every = prior.mask_counts(self.shown, self.outcome, self.eligible)
+        return (every - self.counts_before(period))[:, [0, 2]]
+
     def shown_after(self, period: Codes) -> NDArray[np.int32]:
         """Whether each pair was shown in the period after ``period``: 1, 0, or -1 where there is no such trial."""
         eligible, shown = ((mask >> (period + 1)) & 1 for mask in (self.eligible, self.shown))
@@ -68,12 +79,9 @@ class Masks(Rows):
 
 def as_trials(frame: pd.DataFrame, adjusted: Sequence[str], folds: int) -> Trials:
     """Arrays of a TRIALS frame with the features ``adjusted``."""
-    matrix = np.empty((len(frame), len(adjusted)), dtype=np.float32)
-    for place, name in enumerate(adjusted):
-        matrix[:, place] = frame[name].to_numpy(dtype=np.float32, na_value=np.nan)
     users = frame["user_id"].to_numpy()
     return Trials(
-        matrix,
+        boosting.matrix(frame, adjusted),
         frame["treated"].to_numpy(np.int32),
         frame["outcome"].to_numpy(np.float64),
         frame["weight"].to_numpy(np.float64),
@@ -90,10 +98,13 @@ def of_frame(
     moved = None if instrument is None else frame[instrument].to_numpy(dtype=np.float64, na_value=np.nan)
     return Sample(
         trials,
+        period,
         frame["item_id"].to_numpy(),
         frame["category"].to_numpy(),
         segments.reindex(frame["user_id"]).fillna("unknown").to_numpy(),
         masks.counts_before(period),
+        masks.ahead(period),
+        boosting.matrix(frame, LISTED),
         masks.shown_after(period),
         frame["logged_propensity"].to_numpy(dtype=np.float64, na_value=np.nan),
         moved,

@@ -10,15 +10,15 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
-from jobs.models import propensity, ranker, uplift
+from jobs.models import boosting, propensity, ranker, uplift
 from jobs.models.boosting import Calibration
 from jobs.models.doubly_robust import Z90
 from jobs.models.folds import fold_of
 from jobs.models.prior import COUNTS, Posterior, Prior
-from jobs.models.propensity import Propensity, clip, overlap
+from jobs.models.propensity import Propensity, clip
 from jobs.models.uplift import Learner
 from jobs.runtime.errors import DataError
-from jobs.tables.contracts import FEATURES, SCORES
+from jobs.tables.contracts import FEATURES, LISTED, SCORES
 
 Floats = NDArray[np.float64]
 
@@ -54,6 +54,17 @@ class Effects:
 
 
 @dataclass(frozen=True)
+class Pairs:
+    """What an effect model says of pairs: propensity, effect with its 90 % interval, identified; each of shape (n,)."""
+
+    e: Floats
+    effect: Floats
+    low: Floats
+    high: Floats
+    identified: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
 class EffectModel:
     """An effect model as it is registered: propensity and effects of one night, with the folds they were fitted in."""
 
@@ -64,18 +75,34 @@ class EffectModel:
     adjusted: tuple[str, ...]  # the features of propensity and learner
 
     def predict(
-        self, matrix: NDArray[np.float32], users: ArrayLike, items: ArrayLike, counts: NDArray[Any]
-    ) -> tuple[Floats, Posterior, Floats]:
-        """Propensity (n,), posterior and effect (n,) of pairs, each by the fold that never saw the user.
+        self,
+        matrix: NDArray[np.float32],
+        users: ArrayLike,
+        items: ArrayLike,
+        counts: NDArray[Any],
+        listed: NDArray[np.float32],
+    ) -> Pairs:
+        """What it says of pairs, each by the fold that never saw the user.
 
-        ``matrix`` has the columns ``adjusted``; ``users`` and ``items`` are ids (n,), ``counts`` (n, 4) the pairs' own.
+        ``matrix`` has the columns ``adjusted``; ``users`` and ``items`` are ids (n,), ``counts`` (n, 4) the pairs' own
+        and ``listed`` (n, 2) where they stood in the list before.
         """
         fold = fold_of(users, self.folds)
-        e = self.propensity.predict(propensity.columns(matrix, counts), fold)
+        e = self.propensity.predict(propensity.columns(matrix, counts, listed), fold)
         posterior = self.effects.prior.posterior(fold, items, counts)
         seen = uplift.columns(matrix, self.adjusted, posterior, counts)
         learnt = self.effects.learner.predict(seen, clip(e, self.overlap_eps), fold)
-        return e, posterior, self.effects.combine(posterior, learnt)
+        effect = self.effects.combine(posterior, learnt)
+        return Pairs(e, effect, *self.effects.interval(posterior, effect), self.identified(e, items, counts))
+
+    def identified(self, e: Floats, items: ArrayLike, counts: NDArray[Any]) -> NDArray[np.bool_]:
+        """Pairs with overlap, and whose own trials or whose item were seen in both arms; shape (n,).
+
+        ``e`` is their estimated propensity.
+        """
+        own = (counts[:, 0] > 0) & (counts[:, 2] > 0)
+        both_arms = pd.Series(np.asarray(items, dtype=object)).isin(self.effects.both_arms).to_numpy()
+        return self.propensity.has_overlap(e, counts, self.overlap_eps) & (own | both_arms)
 
     def files(self) -> dict[str, bytes]:
         """The model as files that carry no code: boosters, the prior's weights, and a recipe of how to use them."""
@@ -88,6 +115,7 @@ class EffectModel:
             "overlap_eps": self.overlap_eps,
             "propensity_columns": list(propensity.names(self.adjusted)),
             "propensity_calibration": self.propensity.calibration.document(),
+            "propensity_strength": self.propensity.strength,
             "columns": list(uplift.names(self.adjusted)),
             "items": list(effects.prior.items),
             "both_arms": sorted(effects.both_arms),
@@ -119,7 +147,7 @@ class EffectModel:
         )
         calibration = Calibration.of(recipe["propensity_calibration"])
         return cls(
-            Propensity(tuple(files[f"propensity-{k}.ubj"] for k in folds), calibration),
+            Propensity(tuple(files[f"propensity-{k}.ubj"] for k in folds), calibration, recipe["propensity_strength"]),
             Effects(
                 Prior.of(recipe["items"], files["prior.npy"]),
                 Learner(recipe["recipe"], boosters),
@@ -153,21 +181,19 @@ class Scorer:
         model, every = self.model, ranker.matrix(frame)
         matrix = every[:, [ranker.COLUMNS.index(name) for name in model.adjusted]]
         counts = frame[list(COUNTS)].fillna(0).astype(np.int32)
-        e, posterior, effect = model.predict(matrix, frame["user_id"], frame["item_id"], counts.to_numpy())
-        low, high = model.effects.interval(posterior, effect)
-        own = (counts["treated"].to_numpy() > 0) & (counts["control"].to_numpy() > 0)
-        both_arms = frame["item_id"].isin(model.effects.both_arms).to_numpy()
+        listed = boosting.matrix(frame, LISTED)
+        said = model.predict(matrix, frame["user_id"], frame["item_id"], counts.to_numpy(), listed)
         return pd.DataFrame(
             {
                 "user_id": frame["user_id"].to_numpy(),
                 "item_id": frame["item_id"].to_numpy(),
                 "category": frame["category"].to_numpy(),
                 "relevance": ranker.Fitted(self.booster, self.calibration, 0).relevance(every),
-                "effect": effect,
-                "effect_low": low,
-                "effect_high": high,
-                "identified": overlap(e, model.overlap_eps) & (own | both_arms),
-                "propensity_shown": e,
+                "effect": said.effect,
+                "effect_low": said.low,
+                "effect_high": said.high,
+                "identified": said.identified,
+                "propensity_shown": said.e,
                 **{name: counts[name].to_numpy() for name in COUNTS},
                 "price": frame["item_price"].to_numpy(dtype=np.float64),
             }

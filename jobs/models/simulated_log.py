@@ -20,7 +20,7 @@ from jobs.models.prior import Prior
 from jobs.models.sample import Sample
 from jobs.models.simulation import Floats
 from jobs.runtime.site import Site
-from jobs.tables.contracts import FEATURES, SOURCES
+from jobs.tables.contracts import FEATURES, LISTED, SOURCES
 
 Bools = NDArray[np.bool_]
 Codes = NDArray[np.int64]
@@ -140,7 +140,7 @@ def matrix(counted: dict[str, NDArray[np.float32]], columns: Sequence[str], rows
 def candidates(log: Log, counted: dict[str, NDArray[np.float32]]) -> pd.DataFrame:
     """Every item of every user with the columns of a candidate, in the order of ``Log.keys``."""
     frame = pd.DataFrame(matrix(counted, ranker.COLUMNS), columns=list(ranker.COLUMNS))
-    frame[list(SOURCES)] = True
+    frame[list(SOURCES)], frame[list(LISTED)] = True, np.nan
     user_id, item_id = log.keys
     category = np.tile(_categories(log), len(user_id) // len(log.category))
     return frame.assign(user_id=user_id, item_id=item_id, category=category)
@@ -218,16 +218,20 @@ def trials(log: Log, site: Site) -> Sample:
                 matrix(log.features(now), FEATURES, rows),
                 *(values.ravel()[rows] for values in of_period),
                 made.counts(period)[rows],
+                (made.counts() - made.counts(period))[rows][:, [0, 2]],
+                np.full(len(rows), period),
                 user_id[rows],
                 item_id[rows],
             )
         )
-    found, shown, outcome, logged, counts, users, items = (np.concatenate(part) for part in zip(*parts, strict=True))
+    merged = (np.concatenate(part) for part in zip(*parts, strict=True))
+    found, shown, outcome, logged, counts, ahead, of_trial, users, items = merged
     weight, fold = np.full(len(users), 1.0 / share), fold_of(users, site.effects.folds)
     drawn = Trials(found, shown.astype(np.int32), outcome.astype(np.float64), weight, users, fold)
     category = _categories(log)[pd.Index(names("i", len(log.category))).get_indexer(items)]
     everyone, unknown = np.full(len(items), "all", dtype=object), np.full(len(items), -1, np.int32)
-    return Sample(drawn, items, category, everyone, counts, unknown, logged, None)
+    listed = np.full((len(items), len(LISTED)), np.nan, np.float32)
+    return Sample(drawn, of_trial, items, category, everyone, counts, ahead, listed, unknown, logged, None)
 
 
 def _categories(log: Log) -> NDArray[np.object_]:

@@ -102,8 +102,8 @@ def surrogate_tree(nodes: Sequence[Mapping[str, Any]]) -> str:
         for place, (x, y) in places.items():
             node = nodes[place]
             if "left" in node:
-                name = textwrap.fill(node["feature"].replace("_", " "), 14)
-                words, edge = f"{name}\n≤ {node['threshold']:.3g}?", GREY
+                bound = "" if node["threshold"] is None else f"\n≤ {node['threshold']:.3g}"
+                words, edge = f"{textwrap.fill(node['feature'], 18)}{bound}?", GREY
             else:
                 words, edge = f"{100 * node['effect']:+.2f}\n{node['share']:.0%}", BLUE
             look = {"boxstyle": "round,pad=0.3", "edgecolor": edge, "facecolor": "none"}

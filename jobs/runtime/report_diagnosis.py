@@ -1,4 +1,4 @@
-"""The report's parts about believing the effects: graph, other methods, hidden causes, learners, causes, lists judged.
+"""The report's parts about believing the effects: graph, other methods, hidden causes, learners, causes, rules judged.
 
 ``document`` is the night's record ``diagnosis``, where not said otherwise.
 """
@@ -176,8 +176,9 @@ def causes(document: Document) -> dict[str, Any]:
         "summary": f"A tree of {len(leaves)} leaves imitates the effect; leaf effects from {number(min(leaves))} to "
         f"{number(max(leaves))}.",
         "caption": "How to read it: start at the top, go left where the answer is yes; a leaf says the mean predicted "
-        "effect in points of probability and its share of the trials. The tree explains "
-        f"{max(tree['fidelity'], 0):.0%} of the variance of the effect for users it was not fitted to.",
+        "effect in points of probability and its share of the trials. It asks only for what people know, and explains "
+        f"{max(tree['fidelity'], 0):.0%} of the variance of the effect for users it was not fitted to: the rest of the "
+        "effect does not follow from these questions.",
     }
     return {"importance": importance, "surrogate": surrogate, "rules": tree["text"], **_heat_map(document["heat_map"])}
 
@@ -209,47 +210,56 @@ def _heat_map(cells: Document) -> dict[str, Any]:
 
 
 def off_policy(record: Document) -> dict[str, Any]:
-    """What the lists would have brought: ``record`` is the night's record ``off_policy``."""
+    """What rules of ranking would have brought: ``record`` is the night's record ``off_policy``."""
     found = record["metrics"]
-    names = {name: JUDGED[name] for name in record["lists"]}
-    trials = int(found["ope_trials"]["value"])
-    if not trials:
-        return {"trials": "", "values": [], "gains": [], "plot": None, "before": record["before"]}
+    names = {name: JUDGED[name] for name in record["rules"]}
     values = [
-        {"name": words, "method": OFF_POLICY[method], **_row(found[f"ope_{name}_{method}"])}
+        {"name": words, "method": OFF_POLICY[method], **_row(found[f"ope_{name}_rule_{method}"])}
         for name, words in names.items()
         for method in OFF_POLICY
     ]
-    others = list(names)[1:]
-    gains = [
-        {"name": f"over {names[name]}", "method": OFF_POLICY[method], **_row(found[f"ope_gain_over_{name}_{method}"])}
-        for name in others
-        for method in OFF_POLICY
-    ]
-    ends = {
-        f"{method}, over {names[name]}": _ends(found[f"ope_gain_over_{name}_{key}"])
-        for name in others
+    gained = {
+        (f"over {names[name]}", method): found[f"ope_gain_over_{name}_rule_{key}"]
+        for name in list(names)[1:]
         for key, method in OFF_POLICY.items()
     }
-    best = found["ope_gain_over_relevance_dr"]
+    verdict = _gained(found["ope_gain_over_relevance_rule_dr"])
+    ends = {f"{method}, {over}": _ends(figure) for (over, method), figure in gained.items()}
     plot = {
-        "svg": plots.intervals("off-policy", ends, "more outcomes a trial than the other list"),
-        "summary": f"Tonight's lists against others; doubly robust, they bring {said(best)} more outcomes a trial than "
-        "the relevance lists.",
-        "caption": "How to read it: right of zero, tonight's lists would have brought more. Lines are 90 % intervals "
-        "of the difference on the same trials, clustered by user; the direct method's knows nothing of its model's "
-        "error.",
+        "svg": plots.intervals("off-policy", ends, "more outcomes a trial than the other rule"),
+        "summary": verdict["text"],
+        "caption": "How to read it: right of zero, ranking by effect would have brought more. Lines are 90 % intervals "
+        "of the difference on the same trials, of users drawn anew; where one crosses zero, nothing is proved. The "
+        "direct method's knows nothing of its model's error.",
     }
     sizes = [
         {
             "name": words,
-            "all": number(round(found[f"ope_{name}_ess"]["value"])),
-            "listed": number(round(found[f"ope_{name}_ess_listed"]["value"])),
+            "all": number(round(found[f"ope_{name}_rule_ess"]["value"])),
+            "shown": number(round(found[f"ope_{name}_rule_ess_shown"]["value"])),
         }
         for name, words in names.items()
     ]
-    about = {"trials": f"{trials:,}", "users": number(found["ope_users"]["value"]), "before": record["before"]}
-    return about | {"values": values, "gains": gains, "plot": plot, "sizes": sizes}
+    about = {name: number(found[f"ope_{name}"]["value"]) for name in ("trials", "users")}
+    gains = [{"name": over, "method": method, **_row(figure)} for (over, method), figure in gained.items()]
+    return about | {
+        "length": record["length"],
+        "verdict": verdict,
+        "values": values,
+        "gains": gains,
+        "plot": plot,
+        "sizes": sizes,
+    }
+
+
+def _gained(figure: Document) -> dict[str, str]:
+    """Whether ranking by effect brings more than ranking by relevance, in a sentence."""
+    text = f"the doubly robust difference to ranking by relevance is {said(figure)} outcomes a trial."
+    if figure["low"] > 0:
+        return {"tone": "good", "text": f"Ranking by effect brings more: {text}"}
+    if figure["high"] < 0:
+        return {"tone": "bad", "text": f"Ranking by effect brings less: {text}"}
+    return {"tone": "warn", "text": f"Not proved that ranking by effect brings more: {text}"}
 
 
 def _row(figure: Document) -> dict[str, str]:

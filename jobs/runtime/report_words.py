@@ -58,7 +58,11 @@ LEARNERS = {
     "pair_difference": "pair difference, shrunken by one trial",
 }
 OFF_POLICY = {"ips": "IPS", "snips": "SNIPS", "dm": "direct method", "dr": "doubly robust"}
-JUDGED = {"published": "tonight's lists", "relevance": "the relevance lists", "before": "the version before"}
+JUDGED = {
+    "effect": "ranking by effect",
+    "relevance": "ranking by relevance",
+    "champion": "ranking by the champion's effect",
+}
 REFUTATIONS = {
     "placebo": (
         "Treatment replaced by one that did nothing. Its effect must be zero: the 99 % interval has to include 0.",

@@ -134,6 +134,7 @@ PAIR_FEATURES = (
     "category_share_91d",
 )
 FEATURES = USER_FEATURES + ITEM_FEATURES + PAIR_FEATURES  # what both the ranker and the effect learners see
+LISTED = ("listed_position", "listed_score")  # jobs/transforms/listed.py: in the list before; the propensity's only
 RHYTHM_FEATURES = (  # jobs/transforms/rhythm.py: how regularly the user returns to the item; days are active days' ages
     "decayed_14d",
     "decayed_56d",
@@ -346,25 +347,8 @@ TRIALS = Table(
         "explored": "int32",
         "weight": "float64",
     }
+    | _floats(LISTED)
     | _floats(FEATURES),
-    ("user_id", "item_id", "period"),
-)
-TRIAL_SCORES = Table(
-    "trial_scores",
-    "What models that did not see the user say of a trial: propensity e, outcome probabilities not shown (mu0) and "
-    "shown (mu1), and effect.",
-    {
-        "user_id": "string",
-        "item_id": "string",
-        "period": "int32",
-        "treated": "int32",
-        "outcome": "int32",
-        "weight": "float64",
-        "e": "float64",
-        "mu0": "float64",
-        "mu1": "float64",
-        "effect": "float64",
-    },
     ("user_id", "item_id", "period"),
 )
 PAIR_PERIODS = Table(

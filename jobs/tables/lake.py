@@ -83,9 +83,9 @@ class Lake:
             if record["state"] in ("published", "unchanged"):
                 yield day, str(record["version_id"])
 
-    def published_before(self) -> tuple[date, str] | None:
-        """Run date and version of the newest earlier night that published its lists; None before the first."""
-        return next(self.published_nights(), None)
+    def published_before(self, before: date | None = None) -> tuple[date, str] | None:
+        """Run date and version of the newest night before ``before``, and before this one, that published its lists."""
+        return next((night for night in self.published_nights() if night[0] < (before or self.date)), None)
 
     def digest(self, tables: Iterable[Table]) -> str:
         """sha256 over the contents of tables as they are read tonight, history included."""

@@ -12,9 +12,10 @@ from jobs.models import engine, prior, sample
 from jobs.models.engine import Fitted
 from jobs.models.sample import Sample
 from jobs.runtime.site import Effects
-from jobs.tables.contracts import FEATURES
+from jobs.tables.contracts import FEATURES, LISTED
 
 PERIODS, FIRST = 8, 4
+CALENDAR = "item_shown_users_7d"
 HOW = Effects(trees=20, learning_rate=0.2, folds=3, bootstrap=40)
 ADJUSTED = ("user_outcomes_28d", "item_outcomes_28d", "item_price", "outcomes_28d", "shown_28d")
 
@@ -50,10 +51,12 @@ class Night:
 
 
 @cache
-def night(seed: int = 0, users: int = 400, items: int = 16, scale: float = 1.0) -> Night:
+def night(seed: int = 0, users: int = 400, items: int = 16, scale: float = 1.0, calendar: float = 0.0) -> Night:
     """Popular items and keen users are shown and buy more; showing adds up to .3 ``scale``, to half of the categories.
 
-    One user in ten is absent in any period. One trial in ten is a random slot (``explored``).
+    One user in ten is absent in any period. One trial in ten is a random slot (``explored``). A ``calendar`` that has
+    nothing to do with anything adds as much to showing in half of the periods of an item in each of 20 stores; it
+    stands in the column ``CALENDAR``.
     """
     rng = np.random.default_rng(seed)
     keen, popular = rng.random(users)[:, None, None], np.linspace(0, 1, items)[None, :, None]
@@ -62,6 +65,8 @@ def night(seed: int = 0, users: int = 400, items: int = 16, scale: float = 1.0) 
     effect = np.broadcast_to(scale * np.where(helped, 0.1 + 0.2 * keen, 0.0), shape)
     base = np.broadcast_to(0.05 + 0.25 * keen * popular, shape)
     e = np.broadcast_to(0.15 + 0.3 * popular + 0.3 * keen, shape)
+    planned = np.random.default_rng([seed, 1]).random((20, items, PERIODS))[np.arange(users) % 20] < 0.5
+    e = e + calendar * (planned - 0.5)
     active = rng.random((users, 1, PERIODS)) < 0.9
     explored = (rng.random(shape) < 0.1) & active
     shown = ((rng.random(shape) < e) | explored) & active
@@ -82,12 +87,15 @@ def night(seed: int = 0, users: int = 400, items: int = 16, scale: float = 1.0) 
         logged_propensity=np.nan,
         explored=explored[cell].astype(np.int32),
         weight=1.0,
+        **dict.fromkeys(LISTED, np.full(len(user), np.nan, np.float32)),
         user_outcomes_28d=keen[user, 0, 0].astype(np.float32),
         item_outcomes_28d=popular[0, item, 0].astype(np.float32),
         item_price=rng.random(len(user)).astype(np.float32),
         outcomes_28d=rng.poisson(1.0, len(user)).astype(np.float32),
         shown_28d=rng.poisson(2.0, len(user)).astype(np.float32),
     )
+    if calendar:
+        frame[CALENDAR] = planned[cell].astype(np.float32)
     masks = {name: (which * bits).sum(axis=2).ravel() for name, which in (("shown", shown), ("outcome", outcome))}
     pairs = pd.DataFrame({"user_id": np.repeat(names, items), "item_id": np.tile(things, users)} | masks)
     counts = [(which & active).sum(axis=(0, 2)) for which in (shown, shown & outcome, ~shown, ~shown & outcome)]

@@ -120,8 +120,12 @@ def test_instrument_may_not_reach_the_outcome_by_another_way():
 
 
 def test_instrument_shared_with_a_measured_cause_is_good_given_that_cause():
-    shared = graph("user_activity -> slot", "user_activity -> outcome", "slot -> shown", instrument="slot")
-    check_instrument(shared, "slot")
+    edges = ("user_activity -> explored", "user_activity -> outcome", "explored -> shown")
+    shared = site(*edges, instrument="explored")
+    assert set(causal_graph.adjusted_columns(shared)) == set(NODE_FEATURES["user_activity"])
+    hidden = tuple(edge.replace("user_activity", "taste") for edge in edges)
+    with pytest.raises(SetupError, match="explored reaches outcome other than by shown"):
+        check_instrument(graph(*hidden, latent=("taste",), instrument="explored"), "explored")
 
 
 def test_every_feature_stands_for_one_group():

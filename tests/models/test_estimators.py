@@ -106,6 +106,17 @@ def test_weak_instrument_has_no_estimate_and_says_its_f():
     assert flat.estimate is None and "does not vary" in flat.note
 
 
+def test_trials_of_which_the_instrument_is_not_known_are_left_out_and_said():
+    made = world(2, users=600, scale=10.0)
+    some = np.arange(len(made.items)) % 4 > 0
+    found = estimators.two_stage(made.trials, np.where(some, made.instrument, np.nan))
+    alone = estimators.two_stage(made.trials.take(some), made.instrument[some])
+    assert found.estimate is not None and found.estimate == alone.estimate
+    assert found.note == f"{alone.note}, not known of 25.0% of trials"
+    nowhere = estimators.two_stage(made.trials, np.full(len(some), np.nan))
+    assert nowhere.estimate is None and nowhere.note == "the instrument is not known of any trial"
+
+
 def test_two_stage_equals_causalml():
     made = world(2, users=300, scale=10.0)
     design = linear.design(made.trials.matrix, made.trials.weight)

@@ -37,9 +37,25 @@ def test_surrogate_finds_the_split_and_is_faithful_on_users_it_did_not_see():
     t = planted.trials
     found = explanation.surrogate(planted.effect, t.matrix, t.weight, t.users, NAMES, depth=2)
     assert found.fidelity > 0.98
-    assert found.text().startswith("|--- moderator <= ")
-    threshold = float(found.text().split("<= ")[1].split("\n")[0])
-    assert abs(threshold) < 0.01
+    first, *rest = found.text().splitlines()
+    assert first.startswith("moderator at most ") and first.endswith("? yes:") and "no:" in rest
+    assert abs(float(first.removeprefix("moderator at most ").removesuffix("? yes:"))) < 0.01
+    assert sum(line.strip().startswith("effect ") for line in rest) == found.tree.get_n_leaves()
+
+
+def test_a_feature_that_is_a_question_is_asked_without_a_threshold():
+    rng = np.random.default_rng(0)
+    other = (rng.random(4_000) < 0.3).astype(np.float32)
+    users = np.arange(4_000).astype(str)
+    found = explanation.surrogate(0.2 * (1 - other), other[:, None], np.ones(4_000), users, ("category is milk",), 1)
+    root = found.nodes()[0]
+    assert root["threshold"] is None and found.nodes()[root["left"]]["effect"] == pytest.approx(0.2)
+    share = found.nodes()[root["left"]]["share"]
+    assert found.text().splitlines()[:2] == [
+        "category is milk? yes:",
+        f"    effect +20.00 points, {share:.0%} of trials",
+    ]
+    assert ">category is milk?<" in diagrams.surrogate_tree(found.nodes())
 
 
 def test_nodes_are_the_tree_and_their_shares_add_up():

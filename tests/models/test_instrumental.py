@@ -51,6 +51,7 @@ def test_without_an_instrument_that_can_say_something_there_is_no_estimate():
         "the site names no instrument": None,
         "other values than 0 and 1": rng.random(rows),
         "never as likely": np.zeros(rows),
+        "not known of any trial": np.full(rows, np.nan),
         "the instrument is weak: first-stage F": rng.integers(0, 2, rows),
     }
     for words, instrument in said.items():

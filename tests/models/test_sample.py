@@ -15,6 +15,7 @@ def test_counts_are_of_the_periods_before_and_shown_next_of_the_one_after():
     masks = Masks.of(frame, pairs, pd.Series({"u": active, "v": 0b0011}), pd.Series({"i": in_play}))
     period = np.array([0, 1, 2, 0])
     assert masks.counts_before(period).tolist() == [[0, 0, 0, 0], [1, 0, 0, 0], [1, 0, 1, 1], [0, 0, 0, 0]]
+    assert masks.ahead(period).tolist() == [[2, 1], [1, 1], [1, 0], [0, 2]]
     assert masks.shown_after(period).tolist() == [0, 1, -1, 0]
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import xgboost as xgb
+from scipy.stats import beta
 
 from jobs.models import prior, ranker, scoring, uplift
 from jobs.models.boosting import Calibration, parameters, predict, to_bytes
@@ -23,6 +24,7 @@ WEIGHTS = np.random.default_rng(1).dirichlet(np.ones(len(prior.EFFECT)), (2, 3))
 PRIOR = Prior(("i0", "i1"), WEIGHTS)
 SLOPES, INTERCEPT, ERROR = (0.8, 0.1, 0.5), 0.01, 0.004
 SQUEEZE = Calibration((0.0, 1.0), (0.02, 0.98))
+STRENGTH = 3.0  # periods' worth of the propensity model
 
 
 def booster(columns: int, seed: int, **given: object) -> bytes:
@@ -40,7 +42,7 @@ def scorer(adjusted: tuple[str, ...] = FEATURES) -> scoring.Scorer:
         booster(len(ranker.COLUMNS), 9, **logistic),
         Calibration((0.0, 1.0), (0.0, 0.5)),
         scoring.EffectModel(
-            Propensity((booster(width + 3, 1, **logistic), booster(width + 3, 2, **logistic)), SQUEEZE),
+            Propensity((booster(width + 5, 1, **logistic), booster(width + 5, 2, **logistic)), SQUEEZE, STRENGTH),
             scoring.Effects(PRIOR, learner, SLOPES, INTERCEPT, ERROR, frozenset({"i0"})),
             2,
             EPS,
@@ -55,6 +57,8 @@ def frame(rows: int = 24) -> pd.DataFrame:
     table = pd.DataFrame({name: rng.normal(size=rows).astype(np.float32) for name in ranker.COLUMNS})
     table["user_id"], table["item_id"] = [f"u{n % 7}" for n in range(rows)], [f"i{n % 3}" for n in range(rows)]
     table["category"] = "c"
+    table["listed_position"] = np.where(np.arange(rows) % 4 == 0, np.nan, np.arange(rows) % 5 + 1)
+    table["listed_score"] = np.where(np.arange(rows) % 3 == 0, np.nan, rng.random(rows))
     counts = {"treated": 4, "treated_outcomes": 2, "control": 6, "control_outcomes": 1}
     for name, count in counts.items():
         table[name] = np.where(np.arange(rows) % 3 == 0, np.nan, count)
@@ -69,7 +73,8 @@ def by_hand(one: scoring.Scorer, row: pd.Series) -> dict[str, float | bool]:
     of_pair = row[[name for name in one.model.adjusted if name not in USER_FEATURES]].to_numpy(dtype=np.float32)
     fold = int(fold_of([row["user_id"]], 2)[0])
     n1, y1, n0, y0 = (0.0 if np.isnan(row[name]) else row[name] for name in COUNTS)
-    history = np.array([[n1 / (n1 + n0) if n1 + n0 else np.nan, n1, n0]], np.float32)
+    listed = row["listed_position"], row["listed_score"]
+    history = np.array([[n1 / (n1 + n0) if n1 + n0 else np.nan, n1, n0, *listed]], np.float32)
     e = 0.02 + 0.96 * float(predict(one.model.propensity.boosters[fold], np.hstack([features, history]))[0])
     before = WEIGHTS[fold, {"i0": 0, "i1": 1}.get(row["item_id"], 2)].astype(float)
     rate1, rate0 = prior.SHOWN, prior.NOT_SHOWN
@@ -88,12 +93,14 @@ def by_hand(one: scoring.Scorer, row: pd.Series) -> dict[str, float | bool]:
     reached, steps = np.cumsum(after[order]), prior.EFFECT[order]
     low, high = (steps[min(int((reached < share).sum()), len(steps) - 1)] for share in (0.05, 0.95))
     both_arms = bool(n1 and n0) or row["item_id"] == "i0"
+    own_propensity = beta(e * (STRENGTH + n1 + n0), (1 - e) * (STRENGTH + n1 + n0))
+    likely = own_propensity.cdf(1 - EPS) - own_propensity.cdf(EPS) >= 0.5
     return {
         "relevance": 0.5 * float(predict(one.booster, every)[0]),
         "effect": effect,
         "effect_low": max(effect - np.hypot(max(tau - low, 0.0), Z90 * ERROR), -1.0),
         "effect_high": min(effect + np.hypot(max(high - tau, 0.0), Z90 * ERROR), 1.0),
-        "identified": EPS <= e <= 1 - EPS and both_arms,
+        "identified": bool(EPS <= e <= 1 - EPS if n1 and n0 else likely) and both_arms,
         "propensity_shown": e,
     }
 

@@ -1,4 +1,4 @@
-"""Records of a diagnosis and of judged lists as a night writes them, small enough to read."""
+"""Records of a diagnosis and of judged rules as a night writes them, small enough to read."""
 
 from typing import Any
 
@@ -48,9 +48,9 @@ DIAGNOSIS: dict[str, Any] = {
     "importance": {"trials": 5_000, "feature": ["posterior", "gap_ratio"], "contribution": [0.0027, 0.0005]},
     "surrogate": {
         "fidelity": 0.768,
-        "text": "|--- gap_ratio <= 0.0262",
+        "text": "category is <milk>? yes:",
         "nodes": [
-            {"effect": 0.01, "share": 1.0, "feature": "gap_ratio", "threshold": 0.0262, "left": 1, "right": 2},
+            {"effect": 0.01, "share": 1.0, "feature": "price", "threshold": 2.62, "left": 1, "right": 2},
             {"effect": 0.002, "share": 0.9},
             {"effect": 0.0728, "share": 0.1},
         ],
@@ -78,17 +78,19 @@ DIAGNOSIS: dict[str, Any] = {
     "warnings": ["AIPW and item mean difference disagree: their 90 % intervals of the average effect do not meet"],
 }
 METHODS = ("ips", "snips", "dm", "dr")
-LISTS = ("published", "relevance", "before")
+RULES = ("effect", "relevance", "champion")
 OFF_POLICY: dict[str, Any] = {
-    "lists": list(LISTS),
-    "before": "version aaaaaaa1 of 2024-01-01",
+    "rules": list(RULES),
+    "length": 20,
     "metrics": {
         "ope_trials": figure(913_000.0),
         "ope_users": figure(2_400.0),
-        **{f"ope_{name}_{method}": figure(0.0212, 0.021, 0.0214) for name in LISTS for method in METHODS},
-        **{f"ope_{name}_{size}": figure(812.4) for name in LISTS for size in ("ess", "ess_listed")},
+        **{f"ope_{name}_rule_{method}": figure(0.0212, 0.021, 0.0214) for name in RULES for method in METHODS},
+        **{f"ope_{name}_rule_{size}": figure(812.4) for name in RULES for size in ("ess", "ess_shown")},
         **{
-            f"ope_gain_over_{name}_{method}": figure(0.0004, 0.0003, 0.0005) for name in LISTS[1:] for method in METHODS
+            f"ope_gain_over_{name}_rule_{method}": figure(0.0004, 0.0003, 0.0005)
+            for name in RULES[1:]
+            for method in METHODS
         },
     },
 }

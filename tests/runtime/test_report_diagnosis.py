@@ -88,7 +88,7 @@ def test_learners_are_compared_with_tonights_and_the_better_one_is_named():
 def test_causes_name_the_first_feature_the_trees_fidelity_and_the_highest_cell():
     said = parts.causes(DIAGNOSIS)
     assert "first posterior, by 0.0027" in said["importance"]["summary"]
-    assert "explains 77% of" in said["surrogate"]["caption"] and said["rules"] == "|--- gap_ratio <= 0.0262"
+    assert "explains 77% of" in said["surrogate"]["caption"] and said["rules"] == "category is <milk>? yes:"
     assert said["segments"] == ["0 frequent, recent", "1 occasional"]
     assert [row["value"] for row in said["cells"]] == ["0.0300", "0.0200", "-0.0100"]
     assert said["cells"][0] == {
@@ -104,21 +104,27 @@ def test_a_heat_map_without_a_cell_is_not_drawn():
     assert (said["heat_map"], said["segments"], said["cells"]) == (None, [], [])
 
 
-def test_lists_are_judged_by_every_method_with_intervals_and_effective_sizes():
+def test_rules_are_judged_by_every_method_with_intervals_and_effective_sizes():
     said = parts.off_policy(OFF_POLICY)
     assert len(said["values"]) == 3 * 4 and len(said["gains"]) == 2 * 4 and len(said["sizes"]) == 3
     assert all("to" in row["interval"] for row in (*said["values"], *said["gains"]))
-    assert said["sizes"][0] == {"name": "tonight's lists", "all": "812", "listed": "812"}
-    assert said["before"] == "version aaaaaaa1 of 2024-01-01" and said["trials"] == "913,000"
-    assert "0.00040 (90 % interval 0.00030 to 0.00050) more outcomes a trial" in said["plot"]["summary"]
+    assert said["sizes"][0] == {"name": "ranking by effect", "all": "812", "shown": "812"}
+    assert said["trials"] == "913,000" and said["users"] == "2,400" and said["length"] == 20
+    without = parts.off_policy(OFF_POLICY | {"rules": ["effect", "relevance"]})
+    assert {row["name"] for row in without["gains"]} == {"over ranking by relevance"}
 
 
-@pytest.mark.parametrize("lists", [["published", "relevance"], ["published", "relevance", "before"]])
-def test_the_version_before_is_left_out_where_there_is_none(lists: list[str]):
-    said = parts.off_policy(OFF_POLICY | {"lists": lists, "before": None})
-    assert {row["name"] for row in said["gains"]} == {f"over {parts.JUDGED[name]}" for name in lists[1:]}
-
-
-def test_no_trial_to_judge_on_gives_no_figure():
-    said = parts.off_policy(OFF_POLICY | {"metrics": {"ope_trials": figure(0.0), "ope_users": figure(0.0)}})
-    assert said["plot"] is None and said["values"] == said["gains"] == []
+@pytest.mark.parametrize(
+    ("low", "high", "tone", "words"),
+    [
+        (0.0003, 0.0005, "good", "Ranking by effect brings more: "),
+        (-0.0001, 0.0005, "warn", "Not proved that ranking by effect brings more: "),
+        (0.0, 0.0005, "warn", "Not proved"),
+        (-0.0005, -0.0001, "bad", "Ranking by effect brings less: "),
+    ],
+)
+def test_a_gain_is_proved_only_where_its_interval_leaves_out_zero(low: float, high: float, tone: str, words: str):
+    gain = {"ope_gain_over_relevance_rule_dr": figure((low + high) / 2, low, high)}
+    said = parts.off_policy(OFF_POLICY | {"metrics": OFF_POLICY["metrics"] | gain})
+    assert said["verdict"]["tone"] == tone and said["verdict"]["text"].startswith(words)
+    assert said["plot"]["summary"] == said["verdict"]["text"]
