@@ -26,7 +26,7 @@ def args(tmp_path: Path) -> JobArgs:
 
 def events(*days: date) -> pa.Table:
     nulls: dict[str, list[None]] = {
-        name: [None] * len(days) for name in ("value", "quantity", "rating", "text", "session_id")
+        name: [None] * len(days) for name in ("value", "quantity", "rating", "text", "session_id", "votes", "valence")
     }
     columns = {
         "event_id": [f"{day}" for day in days],
