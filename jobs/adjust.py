@@ -14,16 +14,20 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from jobs import __version__
-from jobs.models import drift
+from jobs.models import content, drift
 from jobs.models.decisions import RELEVANCE
-from jobs.models.lists import Lists, ListSettings, build_lists, held_out
+from jobs.models.lists import ItemFacets, Lists, ListSettings, build_lists, held_out
 from jobs.models.metrics import Estimate, as_document, bootstrap_mean
+from jobs.models.selection import Mix
 from jobs.runtime import tracking
 from jobs.runtime.args import JobArgs, run
+from jobs.runtime.errors import DataError
 from jobs.tables import drift_samples
 from jobs.tables.contracts import (
     DRIFT_SAMPLES,
     EXPLORED,
+    ITEM_VECTORS,
+    ITEMS,
     RAW_EXPOSURES,
     RAW_INTERACTIONS,
     RAW_ITEMS,
@@ -64,19 +68,37 @@ def whole_users(lake: Lake) -> Iterator[pd.DataFrame]:
 
 def settings(args: JobArgs, passed: bool) -> ListSettings:
     """How tonight's lists are made."""
-    site = args.site
+    site, how = args.site, args.site.ranking
     return ListSettings(
         site.site,
         args.date,
-        site.list_length,
+        Mix(site.list_length, how.max_per_category, how.max_per_brand, how.variety, how.variety_weight),
         site.holdout_share,
         site.explore_share,
-        site.ranking.max_per_category,
-        site.ranking.objective == "value",
+        how.objective == "value",
         passed,
         site.domain,
         "weeks" if site.period_days == 7 else "periods",
     )
+
+
+def item_facets(args: JobArgs, lake: Lake) -> ItemFacets:
+    """Brands and vectors of the items, as far as the site's lists are composed by them; DataError without the column.
+
+    Whether an item is available was decided at retrieval.
+    """
+    how, brand, vector = args.site.ranking, pd.Series(dtype=object), pd.DataFrame()
+    if how.max_per_brand is not None:
+        try:
+            known = lake.read_pandas(ITEMS, ["item_id", how.brand])
+        except (KeyError, pa.ArrowInvalid):
+            raise DataError(
+                f"items have no column {how.brand!r}, which ranking.brand names: mend it or leave max_per_brand out"
+            ) from None
+        brand = known.set_index("item_id")[how.brand]
+    if how.variety == "mmr":
+        vector = content.of_table(lake.read_pandas(ITEM_VECTORS))
+    return ItemFacets(brand, vector)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -102,6 +124,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         ),
         "mlflow_run_id": tracking.night_run(args),
     }
+    about = item_facets(args, lake)
     totals: list[pd.DataFrame] = []
     explored: list[pd.DataFrame] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -110,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             def batches() -> Iterator[pa.RecordBatch]:
                 for scores in whole_users(lake):
-                    made = build_lists(scores, how)
+                    made = build_lists(scores, how, about)
                     totals.append(user_totals(made, scores, how))
                     explored.append(made.tried)
                     writer.write_table(_arrow(made.by_relevance, RELEVANCE_LISTS.arrow_schema))

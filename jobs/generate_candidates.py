@@ -14,6 +14,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from jobs.models import content
 from jobs.runtime.args import JobArgs, run
 from jobs.runtime.errors import DataError
 from jobs.runtime.spark import by_user, cached, spark_session
@@ -27,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Generate the candidates of the night."""
     job = JobArgs.parse(argv)
     lake = Lake(job)
+    _write_vectors(job, lake)
     with spark_session(job, "generate_candidates") as spark:
         as_ofs = [*calendar.label_days(job.site, job.date), job.date]
         items = lake.read_spark(spark, contracts.ITEMS)
@@ -77,6 +79,18 @@ def main(argv: Sequence[str] | None = None) -> int:
                 ],
             )
     return 0
+
+
+def _write_vectors(job: JobArgs, lake: Lake) -> None:
+    """ITEM_VECTORS of the items that say something."""
+    items = lake.read_pandas(contracts.ITEMS)
+    vectors = content.vectors(items, job.site.candidates.content_dimensions, job.site.seed)
+    says = np.flatnonzero(vectors.any(axis=1))
+    texts = [json.dumps([round(float(value), 5) for value in vectors[row]]) for row in says]
+    rows = {"item_id": items["item_id"].iloc[says].tolist(), "vector": texts}
+    lake.write_arrow(
+        contracts.ITEM_VECTORS, pa.table(rows, schema=contracts.ITEM_VECTORS.arrow_schema), inputs=[contracts.ITEMS]
+    )
 
 
 def _catalogue(

@@ -25,6 +25,7 @@ from jobs.models.lists import ListSettings
 from jobs.models.metrics import as_document
 from jobs.models.prior import COUNTS
 from jobs.models.scoring import EffectModel, Scorer
+from jobs.models.selection import Mix
 from jobs.models.simulated_log import Log, Masks
 from jobs.models.simulation import Floats, Places, Scenario, State, World
 from jobs.runtime.errors import DataError, SetupError
@@ -160,10 +161,9 @@ def adjusted(run: Run, night: int) -> list[Shown]:
     settings = ListSettings(
         site.site,
         FIRST + timedelta(weeks=night),
-        site.list_length,
+        Mix(site.list_length, site.ranking.max_per_category),
         site.holdout_share,
         site.explore_share,
-        site.ranking.max_per_category,
         effects_hold=decision.chosen != RELEVANCE,
     )
     shown = [arm_lists(run, arm, scorer, settings, held_out=number == 0) for number, arm in enumerate(run.arms)]
@@ -179,8 +179,8 @@ def arm_lists(run: Run, arm: Arm, scorer: Scorer, how: ListSettings, held_out: b
     scores = scorer.score(frame.assign(**{name: counts[:, place] for place, name in enumerate(COUNTS)}))
     users, items = run.world.organic.shape
     places, logged = np.zeros((users, items), np.int8), np.full((users, items), np.nan)
-    for user in range(users):
-        listed = lists.user_lists(scores.iloc[user * items : (user + 1) * items], how, held_out).published
+    for user, picked in enumerate(lists.pick(scores, how)):
+        listed = lists.user_lists(scores.iloc[user * items : (user + 1) * items], picked, how, held_out).published
         item = listed.index.to_numpy() - user * items
         places[user, item] = listed["rank"].to_numpy(np.int8)
         logged[user, item] = listed["propensity"].to_numpy()

@@ -1,6 +1,7 @@
 """Users are streamed whole however the file is cut, and the night's totals are means over users."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -11,11 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs import adjust
-from jobs.models.lists import build_lists
+from jobs.models.lists import ItemFacets, build_lists
 from jobs.runtime.args import JobArgs
 from jobs.runtime.environment import Environment
-from jobs.runtime.site import Outcome, Site
-from jobs.tables.contracts import RUN_METRICS, SCORES
+from jobs.runtime.errors import DataError
+from jobs.runtime.site import Outcome, Ranking, Site
+from jobs.tables.contracts import ITEM_VECTORS, ITEMS, RUN_METRICS, SCORES
 from jobs.tables.lake import Lake
 
 SIZES = [1, 7, 2, 12, 3, 1, 9, 5]
@@ -41,6 +43,7 @@ def scores(sizes: list[int], seed: int = 0) -> pd.DataFrame:
             "user_id": np.repeat([f"u{n:03d}" for n in range(len(sizes))], sizes),
             "item_id": [f"i{n:02d}" for size in sizes for n in range(size)],
             "category": [f"c{n % 4}" for size in sizes for n in range(size)],
+            "category_share": rng.random(rows),
             "relevance": rng.random(rows),
             "effect": effect,
             "effect_low": effect - 0.01,
@@ -140,3 +143,28 @@ def test_figures_of_lists_leave_the_control_group_out(lake: Lake) -> None:
     low = lake.read_pandas(RUN_METRICS).set_index("metric")["low"]
     assert low["qini"] == 0.1
     assert np.isnan(low["users"])
+
+
+def test_lists_are_composed_by_the_brands_and_vectors_that_the_site_asks_for(lake: Lake, tmp_path: Path) -> None:
+    items = pa.table(
+        {
+            name: pa.array(["i1", "i2"] if name == "item_id" else [None] * 2, kind.type)
+            for name, kind in zip(ITEMS.names, ITEMS.arrow_schema, strict=True)
+        }
+    ).append_column("maker", pa.array(["x", None]))
+    lake.write_arrow(ITEMS, items)
+    vectors = {"item_id": ["i1"], "vector": ["[0.6, 0.8]"]}
+    lake.write_arrow(ITEM_VECTORS, pa.table(vectors, schema=ITEM_VECTORS.arrow_schema))
+    args = night(tmp_path)
+
+    def asked(**ranking: object) -> ItemFacets:
+        site = args.site.model_copy(update={"ranking": Ranking.model_validate(ranking)})
+        return adjust.item_facets(replace(args, site=site), lake)
+
+    plain = asked()
+    assert plain.brand.empty and plain.vector.empty
+    full = asked(brand="maker", max_per_brand=2, variety="mmr")
+    assert full.brand.to_dict() == {"i1": "x", "i2": None}
+    assert full.vector.loc["i1"].tolist() == pytest.approx([0.6, 0.8])
+    with pytest.raises(DataError, match="no column 'colour'"):
+        asked(brand="colour", max_per_brand=2)

@@ -1,4 +1,4 @@
-"""Lists of a user: by effect, with a category cap, a held-out control group and random slots of known probability."""
+"""Lists of a user: by effect, under caps, with a held-out control group and random slots of known probability."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,9 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binom
 
+from jobs.models import selection
 from jobs.models.folds import hash_ids, uniform_ids
+from jobs.models.selection import Facets, Mix
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -37,6 +39,20 @@ class Lists(NamedTuple):
     tried: pd.DataFrame
 
 
+class Picked(NamedTuple):
+    """Rows of one user's candidates, best first: the list by what is wanted, and that by relevance alone."""
+
+    best: Places
+    likely: Places
+
+
+class ItemFacets(NamedTuple):
+    """What lists are composed by beside the category: each item's brand, and its vector of length 1 (items, d)."""
+
+    brand: "pd.Series[str]"
+    vector: pd.DataFrame
+
+
 class Explored(NamedTuple):
     """Rows of a list with random slots, and of its candidates those drawn for a slot and those drawn and spared."""
 
@@ -54,50 +70,58 @@ class ListSettings:
 
     site: str
     run_date: date
-    length: int
+    mix: Mix
     holdout_share: float
     explore_share: float
-    max_per_category: int
     by_value: bool = False
     effects_hold: bool = True
     domain: str = "ecommerce"
     period: str = "weeks"
 
+    @property
+    def length(self) -> int:
+        """Items of a full list."""
+        return self.mix.length
 
-def top(order: Places, category: NDArray[Any], length: int, cap: int) -> Places:
-    """The first ``length`` of ``order`` with at most ``cap`` of a category; if that leaves the list short, the best
-    of those passed over fill it. Returned in the order given.
+
+def pick(scores: pd.DataFrame, how: ListSettings, about: ItemFacets | None = None) -> list[Picked]:
+    """What each user of ``scores`` is given, rows counted within the user; a user's rows are together.
+
+    Equal scores go to the more relevant item, equal relevance to the first by item_id.
     """
-    taken: dict[Any, int] = {}
-    picked: list[int] = []
-    passed: list[int] = []
-    for place, row in enumerate(order):
-        if len(picked) == length:
-            break
-        seen = taken.get(category[row], 0)
-        if seen < cap:
-            taken[category[row]] = seen + 1
-            picked.append(place)
-        else:
-            passed.append(place)
-    return order[sorted(picked + passed[: length - len(picked)])]
+    users, relevance = pd.factorize(scores["user_id"])[0], scores["relevance"].to_numpy(np.float64)
+    item, ids = pd.factorize(scores["item_id"], sort=True)
+    facets = _facets(scores, users, item, pd.Index(ids), about)
+    wanted = sort_score(scores, how.by_value) if how.effects_hold else relevance
+    first = np.searchsorted(users, np.arange(users.max(initial=-1) + 1))
+    chosen = []
+    for keys in ((wanted, relevance), (relevance,)):
+        order = np.lexsort((item, *(-key for key in reversed(keys)), users))
+        rows = selection.select(order, keys[0], facets, how.mix)
+        chosen.append(np.split(rows - first[users[rows]], np.flatnonzero(np.diff(users[rows])) + 1))
+    return [Picked(*rows) for rows in zip(*chosen, strict=True)]
 
 
-def by_best(keys: list[Floats], item_id: NDArray[Any]) -> Places:
-    """Rows sorted by keys, best first, ties by item_id."""
-    return np.lexsort((item_id, *(-key for key in reversed(keys))))
+def _facets(
+    scores: pd.DataFrame, users: Places, item: Places, ids: "pd.Index[str]", about: ItemFacets | None
+) -> Facets:
+    known = about or ItemFacets(pd.Series(dtype=object), pd.DataFrame())
+    brand = pd.factorize(known.brand.reindex(ids))[0]
+    vector = known.vector.reindex(ids).fillna(0.0).to_numpy(np.float32)
+    share = scores["category_share"].fillna(0.0).to_numpy(np.float64)
+    return Facets(users, pd.factorize(scores["category"])[0], brand[item], share, vector[item])
 
 
-def sort_score(user: pd.DataFrame, by_value: bool) -> Floats:
+def sort_score(scores: pd.DataFrame, by_value: bool) -> Floats:
     """The effect, or its low end where it is not identified; times the price where value is the objective.
 
     An unknown price counts as the mean of the user's other candidates.
     """
-    score = np.where(user["identified"], user["effect"], user["effect_low"]).astype(np.float64)
+    score = np.where(scores["identified"], scores["effect"], scores["effect_low"]).astype(np.float64)
     if by_value:
-        price = user["price"].to_numpy(np.float64)
-        known = price[np.isfinite(price)]
-        score = score * np.where(np.isfinite(price), price, known.mean() if len(known) else 1.0)
+        price = scores["price"].astype(np.float64)
+        own = price.groupby(scores["user_id"].to_numpy()).transform("mean")
+        score = score * price.fillna(own).fillna(1.0).to_numpy()
     return score
 
 
@@ -118,13 +142,11 @@ def place_probabilities(adjusted: Places, relevance: Places, rows: int, how: Lis
     return np.minimum(out + (1.0 - how.holdout_share) * drawn, 1.0)
 
 
-def user_lists(user: pd.DataFrame, how: ListSettings, held_out: bool) -> Lists:
+def user_lists(user: pd.DataFrame, picked: Picked, how: ListSettings, held_out: bool) -> Lists:
     """The lists of one user; ``user`` has the columns of SCORES."""
-    item, category = user["item_id"].to_numpy(), user["category"].to_numpy()
-    relevance = user["relevance"].to_numpy(np.float64)
+    item, relevance = user["item_id"].to_numpy(), user["relevance"].to_numpy(np.float64)
     wanted = sort_score(user, how.by_value) if how.effects_hold else relevance
-    likely = top(by_best([relevance], item), category, how.length, how.max_per_category)
-    best = top(by_best([wanted, relevance], item), category, how.length, how.max_per_category)
+    best, likely = picked
     propensity = place_probabilities(best, likely, len(user), how)
     policy = np.full(len(user), "adjusted" if how.effects_hold and not held_out else "relevance", dtype=object)
     if held_out:
@@ -133,7 +155,8 @@ def user_lists(user: pd.DataFrame, how: ListSettings, held_out: bool) -> Lists:
     else:
         rows, drawn, spared = explore(best, len(user), str(user["user_id"].iloc[0]), how)
         policy[drawn] = "explore"
-        rows, tried = rows[by_best([wanted[rows], relevance[rows]], item[rows])], np.concatenate([drawn, spared])
+        rows = rows[np.lexsort((item[rows], -relevance[rows], -wanted[rows]))]
+        tried = np.concatenate([drawn, spared])
         shown = np.arange(len(tried)) < len(drawn)
     ranks = np.arange(1, len(rows) + 1, dtype=np.int32)
     listed = user.iloc[rows].assign(rank=ranks, score=wanted[rows], policy=policy[rows], propensity=propensity[rows])
@@ -166,11 +189,15 @@ def held_out(users: ArrayLike, site: str, share: float) -> NDArray[np.bool_]:
     return uniform_ids(users, f"{site}:holdout") < share
 
 
-def build_lists(scores: pd.DataFrame, how: ListSettings) -> Lists:
-    """Lists of whole users; ``published`` has a reason for every row."""
+def build_lists(scores: pd.DataFrame, how: ListSettings, about: ItemFacets | None = None) -> Lists:
+    """Lists of whole users, whose rows are together; ``published`` has a reason for every row."""
     people = scores["user_id"].unique()
-    held = dict(zip(people, held_out(people, how.site, how.holdout_share), strict=True))
-    each = [user_lists(user, how, bool(held[name])) for name, user in scores.groupby("user_id", sort=False)]
+    held = held_out(people, how.site, how.holdout_share)
+    users = (user for _, user in scores.groupby("user_id", sort=False))
+    each = [
+        user_lists(user, picked, how, bool(kept))
+        for user, picked, kept in zip(users, pick(scores, how, about), held, strict=True)
+    ]
     published, by_relevance, tried = (pd.concat(part, ignore_index=True) for part in zip(*each, strict=True))
     published["reason"] = [reason(row, how) for row in published.to_dict("records")]
     return Lists(published, by_relevance, tried)

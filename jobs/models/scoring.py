@@ -188,6 +188,7 @@ class Scorer:
                 "user_id": frame["user_id"].to_numpy(),
                 "item_id": frame["item_id"].to_numpy(),
                 "category": frame["category"].to_numpy(),
+                "category_share": frame["category_share_91d"].to_numpy(dtype=np.float64),
                 "relevance": ranker.Fitted(self.booster, self.calibration, 0).relevance(every),
                 "effect": said.effect,
                 "effect_low": said.low,

@@ -92,6 +92,7 @@ class Candidates(Settings):
     popularity: int = Field(60, ge=1, description="items most users had an outcome on; at least list_length")
     item_cf: int = Field(60, ge=0, description="items like those of the user")
     factorisation: int = Field(60, ge=0, description="items with factors like the user's")
+    content_dimensions: int = Field(32, ge=1, le=512, description="of the items' vectors, by which mmr compares them")
     small_catalogue: int = Field(
         2_000, ge=0, description="up to this many items, all are candidates: an effect needs no earlier outcome"
     )
@@ -158,6 +159,12 @@ class Ranking(Settings):
 
     objective: Literal["effect", "value"] = Field("effect", description="rank by effect, or by effect times price")
     max_per_category: int = Field(5, ge=1, description="items of one category in a list")
+    brand: Identifier = Field("brand", description="items column that max_per_brand counts by")
+    max_per_brand: int | None = Field(None, ge=1, description="default: no cap; an item without a brand never counts")
+    variety: Literal["none", "mmr", "calibrated"] = Field(
+        "none", description="mmr: unlike items by their text; calibrated: the user's own shares of categories"
+    )
+    variety_weight: Share = Field(0.3, description="what variety counts for beside the score, which has the rest")
 
 
 class Drift(Settings):

@@ -314,6 +314,13 @@ FACTORS = Table(
     {"kind": "string", "id": "string", "as_of": "date", "factors": "string"},
     ("kind", "id", "as_of"),
 )
+ITEM_VECTORS = Table(
+    "item_vectors",
+    "What an item's text, category and attributes say, as a vector of length 1 (JSON array); items that say nothing"
+    " have none.",
+    {"item_id": "string", "vector": "string"},
+    ("item_id",),
+)
 CANDIDATES = Table(
     "candidates",
     "Retrieved items of a user before an as-of day; label is the outcome in the window after it. Of rows without an "
@@ -384,6 +391,7 @@ SCORES = Table(
         "user_id": "string",
         "item_id": "string",
         "category": "string",
+        "category_share": "float64?",
         "relevance": "float64",
         "effect": "float64",
         "effect_low": "float64",

@@ -6,8 +6,15 @@ import pandas as pd
 import pytest
 
 from jobs.models import lists
+from jobs.models.selection import Mix
 
-HOW = lists.ListSettings("demo", date(2024, 1, 1), 5, 0.3, 0.3, 2)
+HOW = lists.ListSettings("demo", date(2024, 1, 1), Mix(5, 2), 0.3, 0.3)
+
+
+def one(user, how, held_out=False):
+    """The lists of a single user."""
+    (picked,) = lists.pick(user, how)
+    return lists.user_lists(user, picked, how, held_out)
 
 
 def scores(users=1, items=12, seed=0):
@@ -19,6 +26,7 @@ def scores(users=1, items=12, seed=0):
             "user_id": np.repeat([f"u{u}" for u in range(users)], items),
             "item_id": np.tile([f"i{i:02d}" for i in range(items)], users),
             "category": np.tile([f"c{i % 4}" for i in range(items)], users),
+            "category_share": 0.25,
             "relevance": rng.random(n),
             "effect": effect,
             "effect_low": effect - 0.01,
@@ -43,7 +51,7 @@ def test_lists_are_whole_sorted_and_without_repeats():
     assert listed["propensity"].between(0, 1, inclusive="right").all()
     assert alone.groupby("user_id").size().eq(5).all()
     adjusted = listed[listed["policy"] == "adjusted"].groupby(["user_id", "category"]).size()
-    assert adjusted.max() <= HOW.max_per_category
+    assert adjusted.max() <= HOW.mix.max_per_category
 
 
 def test_places_follow_their_logged_propensities():
@@ -52,12 +60,9 @@ def test_places_follow_their_logged_propensities():
     for night in range(nights):
         how = replace(HOW, run_date=HOW.run_date + timedelta(night))
         held = np.random.default_rng(night).random() < HOW.holdout_share
-        chance[lists.user_lists(user, how, held)[0].index] += 1 / nights
-    score = lists.sort_score(user, False)
-    item, kind, relevance = (user[name].to_numpy() for name in ("item_id", "category", "relevance"))
-    adjusted = lists.top(lists.by_best([score, relevance], item), kind, 5, 2)
-    likely = lists.top(lists.by_best([relevance], item), kind, 5, 2)
-    stated = lists.place_probabilities(adjusted, likely, 12, HOW)
+        chance[one(user, how, held)[0].index] += 1 / nights
+    (picked,) = lists.pick(user, HOW)
+    stated = lists.place_probabilities(*picked, 12, HOW)
     assert stated.sum() == pytest.approx(5.0)
     assert np.abs(chance - stated).max() < 0.03
 
@@ -68,14 +73,52 @@ def test_unidentified_effects_rank_by_their_low_end():
     assert (found == np.where(user["identified"], user["effect"], user["effect_low"])).all()
 
 
+def test_an_unknown_price_counts_as_the_mean_of_the_users_other_candidates():
+    two = scores(2).assign(identified=True, effect=1.0)
+    two.loc[[0, 13], "price"] = np.nan
+    found = lists.sort_score(two, True)
+    assert found[0] == pytest.approx(two["price"][1:12].mean())
+    assert found[13] == pytest.approx(two["price"][[12, *range(14, 24)]].mean())
+    assert (lists.sort_score(two.assign(price=np.nan), True) == 1.0).all()
+
+
+def test_equal_scores_go_to_the_more_relevant_and_then_to_the_first_by_id():
+    tied = scores(3).assign(effect=0.1, effect_low=0.1, relevance=0.5, category=[f"c{n}" for n in range(36)])
+    tied.loc[7, "relevance"] = 0.9
+    mixed = tied.sample(frac=1.0, random_state=0).sort_values("user_id", kind="stable")
+    listed, _, _ = lists.build_lists(mixed, replace(HOW, explore_share=0.0, holdout_share=0.0))
+    mine = listed.groupby("user_id")["item_id"].agg(list)
+    assert mine["u0"] == ["i07", "i00", "i01", "i02", "i03"]
+    assert mine["u1"] == mine["u2"] == ["i00", "i01", "i02", "i03", "i04"]
+
+
+def test_lists_of_a_user_do_not_depend_on_who_else_is_in_the_batch():
+    many = scores(9)
+    how = replace(HOW, mix=Mix(5, 2, None, "calibrated", 0.5))
+    together, _, _ = lists.build_lists(many, how)
+    alone = [lists.build_lists(user, how)[0] for _, user in many.groupby("user_id", sort=False)]
+    pd.testing.assert_frame_equal(together, pd.concat(alone, ignore_index=True))
+
+
+def test_brands_and_vectors_of_items_shape_the_lists():
+    user, how = scores(), replace(HOW, explore_share=0.0)
+    brands = pd.Series({f"i{n:02d}": "store" if n % 2 else None for n in range(12)})
+    vectors = pd.DataFrame(np.eye(12, dtype=np.float32)[np.arange(12) // 3 * 3], index=brands.index)
+    about = lists.ItemFacets(brands, vectors)
+    capped, _, _ = lists.build_lists(user, replace(how, mix=Mix(5, 5, 1)), about)
+    assert brands.reindex(capped["item_id"]).eq("store").sum() == 1
+    varied, _, _ = lists.build_lists(user, replace(how, mix=Mix(4, 5, None, "mmr", 1.0)), about)
+    assert len({int(item[1:]) // 3 for item in varied["item_id"]}) == 4
+    assert varied["score"].is_monotonic_decreasing
+
+
 def test_short_list_relaxes_the_cap():
-    one = scores().assign(category="same")
-    listed, _, _ = lists.user_lists(one, replace(HOW, explore_share=0.0), False)
+    listed, _, _ = one(scores().assign(category="same"), replace(HOW, explore_share=0.0))
     assert len(listed) == 5
 
 
 def test_few_candidates_make_a_short_list_with_certain_places():
-    listed, _, _ = lists.user_lists(scores(items=3), HOW, False)
+    listed, _, _ = one(scores(items=3), HOW)
     assert len(listed) == 3
     assert listed["propensity"].tolist() == pytest.approx([1.0] * 3)
 
@@ -100,12 +143,9 @@ def test_failed_gate_without_exploration_is_the_relevance_list():
 
 @pytest.mark.parametrize("effects_hold", [True, False])
 def test_a_user_s_propensities_add_up_to_the_list(effects_hold):
-    how, user = replace(HOW, effects_hold=effects_hold), scores()
-    relevance = user["relevance"].to_numpy()
-    wanted = lists.sort_score(user, False) if effects_hold else relevance
-    item, kind = user["item_id"].to_numpy(), user["category"].to_numpy()
-    best, likely = (lists.top(lists.by_best([key], item), kind, 5, 2) for key in (wanted, relevance))
-    assert lists.place_probabilities(best, likely, 12, how).sum() == pytest.approx(5.0)
+    how = replace(HOW, effects_hold=effects_hold)
+    (picked,) = lists.pick(scores(), how)
+    assert lists.place_probabilities(*picked, 12, how).sum() == pytest.approx(5.0)
 
 
 def test_spared_candidates_are_drawn_as_the_random_slots_are_and_never_listed():
@@ -113,7 +153,7 @@ def test_spared_candidates_are_drawn_as_the_random_slots_are_and_never_listed():
     shown, spared, nights = np.zeros(12), np.zeros(12), 1_500
     user = scores()
     for night in range(nights):
-        listed, _, tried = lists.user_lists(user, replace(HOW, run_date=HOW.run_date + timedelta(night)), False)
+        listed, _, tried = one(user, replace(HOW, run_date=HOW.run_date + timedelta(night)))
         assert not set(listed["item_id"]) & set(tried.loc[~tried["shown"], "item_id"])
         assert set(tried.loc[tried["shown"], "item_id"]) == set(listed.loc[listed["policy"] == "explore", "item_id"])
         shown[tried.index[tried["shown"]]] += 1
@@ -125,7 +165,7 @@ def test_spared_candidates_are_drawn_as_the_random_slots_are_and_never_listed():
 
 
 def test_held_out_users_try_nothing():
-    assert lists.user_lists(scores(), HOW, True).tried.empty
+    assert one(scores(), HOW, True).tried.empty
 
 
 def test_same_night_draws_the_same_lists():
