@@ -45,9 +45,9 @@ def paired_ndcg(
 def champion_qini(model: EffectModel, sample: Sample, predicted: Predicted, how: Effects, seed: int) -> Estimate:
     """Qini of a champion on tonight's trials with overlap, by tonight's doubly robust scores, as the challenger's is.
 
-    Folds are hashes of users, so its predictions are by models that never saw the user. Its calibration did: four numbers
-    that the scores of earlier nights, mostly of the same trials, gave it. That favours it a little. The trials have the
-    features that the champion adjusts for. The 90 % interval resamples users: see ``metrics.targeting``.
+    Folds are hashes of users, so its predictions are by models that never saw the user. Its calibration did: four
+    numbers that the scores of earlier nights, mostly of the same trials, gave it, which favours it a little. The trials
+    have the features that the champion adjusts for. The 90 % interval resamples users: see ``metrics.targeting``.
     """
     part, score = sample.take(predicted.inside), predicted.score[predicted.inside]
     trials = part.trials

@@ -1,8 +1,8 @@
 """Comparisons of challenger and champion find who is better, and by pairs of the same users."""
 
 import numpy as np
-import pytest
 import pandas as pd
+import pytest
 
 from jobs.models import champions, effect_figures
 from jobs.models.engine import Fitted
