@@ -1,4 +1,4 @@
-"""build_features: daily aggregates, features of every as-of day, latent factors and user profiles.
+"""build_features: daily aggregates, masks of the periods, features of every as-of day, factors and user profiles.
 
 Fails where clean has not run, or where nobody has an outcome before the earliest label window.
 """
@@ -14,7 +14,7 @@ from jobs.runtime.errors import DataError
 from jobs.runtime.spark import by_user, cached, spark_session
 from jobs.tables import contracts
 from jobs.tables.lake import Lake
-from jobs.transforms import calendar, features, profiles, shown
+from jobs.transforms import calendar, features, pairs, profiles, shown, trials
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     lake = Lake(job)
     with spark_session(job, "build_features") as spark:
         _write_days(job, lake, spark)
+        _write_periods(job, lake, spark)
         _write_features(job, lake, spark)
         _write_profiles(job, lake, spark)
     return 0
@@ -39,9 +40,24 @@ def _write_days(job: JobArgs, lake: Lake, spark: SparkSession) -> None:
         lake.read_spark(spark, contracts.USERS),
         items,
         job.date,
-        calendar.as_of_days(job.site, job.date)[0] - timedelta(days=features.SHOWN_DAYS),
+        calendar.as_of_days(job.site, job.date)[0] - timedelta(days=pairs.SHOWN_DAYS),
     )
     lake.write_spark(contracts.PAIR_SHOWN_DAYS, table, inputs=[contracts.EXPOSURES])
+
+
+def _write_periods(job: JobArgs, lake: Lake, spark: SparkSession) -> None:
+    periods = trials.Periods.of(job.site, job.date)
+    days = lake.read_spark(spark, contracts.PAIR_DAYS)
+    seen = shown.Shown(lake.read_spark(spark, contracts.PAIR_SHOWN_DAYS), job.date)
+    active = trials.user_periods(days, periods).repartition(1).sortWithinPartitions("user_id")
+    lake.write_spark(contracts.USER_PERIODS, active, inputs=[contracts.PAIR_DAYS])
+    active = lake.read_spark(spark, contracts.USER_PERIODS)
+    pairs = trials.pair_periods(days, seen, active, periods)
+    both = [contracts.PAIR_DAYS, contracts.PAIR_SHOWN_DAYS]
+    lake.write_spark(contracts.PAIR_PERIODS, pairs.sortWithinPartitions("user_id", "item_id"), inputs=both)
+    pairs = lake.read_spark(spark, contracts.PAIR_PERIODS)
+    items = trials.item_periods(lake.read_spark(spark, contracts.ITEMS), seen, pairs, active, periods)
+    lake.write_spark(contracts.ITEM_PERIODS, items.repartition(1).sortWithinPartitions("item_id"), inputs=both)
 
 
 def _write_features(job: JobArgs, lake: Lake, spark: SparkSession) -> None:

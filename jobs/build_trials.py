@@ -7,50 +7,33 @@ effect to learn.
 from collections.abc import Sequence
 from dataclasses import asdict
 
+import pyarrow.dataset as ds
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.runtime.args import JobArgs, run
 from jobs.runtime.errors import DataError
-from jobs.runtime.spark import by_user, cached, spark_session
+from jobs.runtime.spark import SMALL_BATCHES, spark_session
 from jobs.tables import contracts, listings
 from jobs.tables.lake import Lake
-from jobs.transforms import calendar, candidates, features, listed, trials
-from jobs.transforms.shown import Shown
+from jobs.transforms import candidates, listed, pairs, people, trials
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Build the trials of the night."""
     job = JobArgs.parse(argv)
     lake = Lake(job)
-    periods = trials.Periods(
-        calendar.period_starts(job.site, job.date), job.site.period_days, job.site.outcome.window_days
-    )
-    with spark_session(job, "build_trials") as spark:
-        _write_masks(job, lake, spark, periods)
+    periods = trials.Periods.of(job.site, job.date)
+    with spark_session(job, "build_trials", SMALL_BATCHES) as spark:
         _write_trials(job, lake, spark, periods)
     return 0
 
 
-def _write_masks(job: JobArgs, lake: Lake, spark: SparkSession, periods: trials.Periods) -> None:
-    days = lake.read_spark(spark, contracts.PAIR_DAYS)
-    shown = Shown(lake.read_spark(spark, contracts.PAIR_SHOWN_DAYS), job.date)
-    active = trials.user_periods(days, periods).repartition(1).sortWithinPartitions("user_id")
-    lake.write_spark(contracts.USER_PERIODS, active, inputs=[contracts.PAIR_DAYS])
-    active = lake.read_spark(spark, contracts.USER_PERIODS)
-    pairs = trials.pair_periods(days, shown, active, periods)
-    both = [contracts.PAIR_DAYS, contracts.PAIR_SHOWN_DAYS]
-    lake.write_spark(contracts.PAIR_PERIODS, pairs.sortWithinPartitions("user_id", "item_id"), inputs=both)
-    pairs = lake.read_spark(spark, contracts.PAIR_PERIODS)
-    items = trials.item_periods(lake.read_spark(spark, contracts.ITEMS), shown, pairs, active, periods)
-    lake.write_spark(contracts.ITEM_PERIODS, items.repartition(1).sortWithinPartitions("item_id"), inputs=both)
-
-
 def _write_trials(job: JobArgs, lake: Lake, spark: SparkSession, periods: trials.Periods) -> None:
     days = lake.read_spark(spark, contracts.PAIR_DAYS)
-    active, pairs = lake.read_spark(spark, contracts.USER_PERIODS), lake.read_spark(spark, contracts.PAIR_PERIODS)
+    active, masks = lake.read_spark(spark, contracts.USER_PERIODS), lake.read_spark(spark, contracts.PAIR_PERIODS)
     playing = _playing(job, lake, spark, days)
-    near = trials.with_outcome(pairs, active, playing)
+    near = trials.with_outcome(masks, active, playing)
     (row,) = trials.universe(active, playing, near, periods).collect()
     if not row.trials:
         raise DataError(
@@ -61,23 +44,25 @@ def _write_trials(job: JobArgs, lake: Lake, spark: SparkSession, periods: trials
     print(f"trials: {row.trials:,} in all, {row.near or 0:,} of pairs with an outcome; shares {shares}")
     lake.write_json("trial_shares", asdict(shares))
     drawn = trials.sample(active, playing, near, periods, shares, job.site.seed)
-    labelled = trials.label(drawn, pairs, lake.read_spark(spark, contracts.EXPOSURES), periods)
+    labelled = trials.label(drawn, masks, lake.read_spark(spark, contracts.EXPOSURES), periods)
     labelled = listed.with_listed(labelled, listings.in_force(job, spark, periods.starts[periods.first :]))
-    mine = F.col("as_of").isin(list(periods.starts))
-    with cached(by_user(labelled)) as kept:
-        table = features.for_pairs(
-            kept,
-            lake.read_spark(spark, contracts.USER_FEATURE_TABLE).where(mine),
-            lake.read_spark(spark, contracts.ITEM_FEATURE_TABLE).where(mine),
-            days,
-            Shown(lake.read_spark(spark, contracts.PAIR_SHOWN_DAYS), job.date),
-            periods.starts,
-        )
-        lake.write_spark(
-            contracts.TRIALS,
-            table.sortWithinPartitions(*contracts.TRIALS.key),
-            inputs=[contracts.PAIR_PERIODS, contracts.USER_PERIODS, contracts.ITEM_PERIODS],
-        )
+    known = lake.read_pandas(contracts.ITEMS, ["item_id", "category"])
+    starts = list(periods.starts)
+    sold = lake.read_pandas(contracts.ITEM_FEATURE_TABLE, where=ds.field("as_of").isin(starts))
+    numbers = people.numbers(spark, known["item_id"])
+    everyone = people.people(
+        lake.read_spark(spark, contracts.USERS),
+        days,
+        lake.read_spark(spark, contracts.PAIR_SHOWN_DAYS),
+        lake.read_spark(spark, contracts.USER_FEATURE_TABLE).where(F.col("as_of").isin(starts)),
+        numbers,
+    )
+    about = pairs.things(job.date, known["item_id"].tolist(), known["category"], sold)
+    lake.write_spark(
+        contracts.TRIALS,
+        pairs.for_pairs(labelled, everyone, numbers, about),
+        inputs=[contracts.PAIR_PERIODS, contracts.USER_PERIODS, contracts.ITEM_PERIODS],
+    )
 
 
 def _playing(job: JobArgs, lake: Lake, spark: SparkSession, days: DataFrame) -> DataFrame:

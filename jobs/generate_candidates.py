@@ -11,17 +11,17 @@ from datetime import date
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.dataset as ds
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.models import content
 from jobs.runtime.args import JobArgs, run
 from jobs.runtime.errors import DataError
-from jobs.runtime.spark import by_user, cached, spark_session
-from jobs.tables import contracts
+from jobs.runtime.spark import SHUFFLE_PARTITIONS, SMALL_BATCHES, by_user, spark_session
+from jobs.tables import contracts, listings
 from jobs.tables.lake import Lake
-from jobs.transforms import calendar, candidates, features, rhythm
-from jobs.transforms.shown import Shown
+from jobs.transforms import calendar, candidates, pairs, people, rhythm
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,21 +29,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     job = JobArgs.parse(argv)
     lake = Lake(job)
     _write_vectors(job, lake)
-    with spark_session(job, "generate_candidates") as spark:
+    with spark_session(job, "generate_candidates", SMALL_BATCHES) as spark:
         as_ofs = [*calendar.label_days(job.site, job.date), job.date]
         items = lake.read_spark(spark, contracts.ITEMS)
         days = lake.read_spark(spark, contracts.PAIR_DAYS)
         known = lake.read_pandas(contracts.ITEMS, ["item_id", "category", "available_from", "available_until"])
-        numbers = _numbers(spark, known.item_id)
+        numbers = people.numbers(spark, known["item_id"])
         history = candidates.histories(days, numbers)
-        counts = candidates.item_counts(history, [(day - candidates.EPOCH).days for day in as_ofs]).toPandas()
+        counts = candidates.item_counts(history, [(day - people.EPOCH).days for day in as_ofs]).toPandas()
         catalogue = _catalogue(job, lake, known, counts, as_ofs)
         model_days = (catalogue.days[0], catalogue.days[-1])
         near = candidates.neighbours(history, catalogue, model_days).toArrow()
         models = _models(lake, near, catalogue, calendar.factor_days(job.site, job.date))
         limits = job.site.candidates
         found = candidates.retrieve(
-            _users(lake, spark, history, calendar.factor_days(job.site, job.date)),
+            _everyone(job, lake, spark, numbers, as_ofs),
             catalogue,
             models,
             candidates.Limits(
@@ -56,29 +56,47 @@ def main(argv: Sequence[str] | None = None) -> int:
                 int(catalogue.candidates[-1].sum()) <= limits.small_catalogue,
             ),
         )
-        pairs = found.join(F.broadcast(numbers), on="item", how="inner").drop("item")
-        pairs = pairs.join(F.broadcast(items.select("item_id", "category")), on="item_id", how="inner")
-        mine = F.col("as_of").isin(as_ofs)
-        with cached(by_user(pairs)) as kept:
-            table = features.for_pairs(
-                kept,
-                lake.read_spark(spark, contracts.USER_FEATURE_TABLE).where(mine),
-                lake.read_spark(spark, contracts.ITEM_FEATURE_TABLE).where(mine),
-                days,
-                Shown(lake.read_spark(spark, contracts.PAIR_SHOWN_DAYS), job.date),
-                as_ofs,
-            )
-            lake.write_spark(
-                contracts.CANDIDATES,
-                table,
-                inputs=[
-                    contracts.PAIR_DAYS,
-                    contracts.FACTORS,
-                    contracts.USER_FEATURE_TABLE,
-                    contracts.ITEM_FEATURE_TABLE,
-                ],
-            )
+        named = F.broadcast(numbers.join(items.select("item_id", "category"), on="item_id", how="inner"))
+        lake.write_spark(
+            contracts.CANDIDATES,
+            found.join(named, on="item", how="inner").drop("item"),
+            SHUFFLE_PARTITIONS,
+            inputs=[
+                contracts.PAIR_DAYS,
+                contracts.PAIR_SHOWN_DAYS,
+                contracts.PAIR_PERIODS,
+                contracts.FACTORS,
+                contracts.USER_FEATURE_TABLE,
+                contracts.ITEM_FEATURE_TABLE,
+            ],
+        )
     return 0
+
+
+def _everyone(job: JobArgs, lake: Lake, spark: SparkSession, numbers: DataFrame, as_ofs: list[date]) -> DataFrame:
+    """Every user with the past, the factors of both retrieval models, trials and last list; each in one partition."""
+    model = {day: number for number, day in enumerate(calendar.factor_days(job.site, job.date))}
+    factors = lake.read_spark(spark, contracts.FACTORS).where(F.col("kind") == "user")
+    which = F.coalesce(*(F.when(F.col("as_of") == F.lit(day), number) for day, number in model.items()))
+    factors = factors.select(
+        F.col("id").alias("user_id"), which.alias("model"), F.from_json("factors", "array<float>").alias("factors")
+    )
+    besides = {
+        "factors": factors,
+        "masks": lake.read_spark(spark, contracts.PAIR_PERIODS),
+        "active": lake.read_spark(spark, contracts.USER_PERIODS),
+        "listed": listings.in_force(job, spark, [job.date]).drop("as_of"),
+    }
+    features = lake.read_spark(spark, contracts.USER_FEATURE_TABLE).where(F.col("as_of").isin(as_ofs))
+    everyone = people.people(
+        lake.read_spark(spark, contracts.USERS),
+        lake.read_spark(spark, contracts.PAIR_DAYS),
+        lake.read_spark(spark, contracts.PAIR_SHOWN_DAYS),
+        features,
+        numbers,
+        besides,
+    )
+    return by_user(everyone).sortWithinPartitions("user_id")
 
 
 def _write_vectors(job: JobArgs, lake: Lake) -> None:
@@ -97,9 +115,8 @@ def _catalogue(
     job: JobArgs, lake: Lake, frame: pd.DataFrame, counts: pd.DataFrame, as_ofs: list[date]
 ) -> candidates.Catalogue:
     """The items that are candidates at each as-of day, their order of popularity and habits; all on the driver."""
-    sold = lake.read_pandas(
-        contracts.ITEM_FEATURE_TABLE, ["item_id", "as_of", "item_outcomes_28d", "item_outcomes_91d"]
-    )
+    sold = lake.read_pandas(contracts.ITEM_FEATURE_TABLE, where=ds.field("as_of").isin(as_ofs))
+    play = lake.read_pandas(contracts.ITEM_PERIODS, ["item_id", "in_play"]).set_index("item_id")["in_play"]
     starts, ends = (pd.to_datetime(frame[name], utc=True) for name in ("available_from", "available_until"))
     ids = frame.item_id.to_numpy()
     allowed, popular, about = [], [], []
@@ -128,21 +145,16 @@ def _catalogue(
         raise DataError(
             f"no available item of {job.site.site} has an outcome before {job.date}: check items.available_*"
         )
-    epoch = [(day - candidates.EPOCH).days for day in as_ofs]
+    epoch = [(day - people.EPOCH).days for day in as_ofs]
     category = pd.factorize(frame.category, sort=True, use_na_sentinel=False)[0]
     which = [0] * (len(as_ofs) - 1) + [1]
-    return candidates.Catalogue(list(ids), epoch, np.vstack(allowed), popular, which, category, about)
+    things = pairs.things(job.date, list(ids), frame.category, sold)
+    in_play = play.reindex(ids).fillna(0).to_numpy(np.int64)
+    return candidates.Catalogue(list(ids), epoch, np.vstack(allowed), popular, which, category, about, things, in_play)
 
 
 def _by_item(values: "pd.Series[float]", item_ids: "pd.Series[str]") -> np.ndarray:
     return values.reindex(item_ids).fillna(0).to_numpy()
-
-
-def _numbers(spark: SparkSession, item_ids: "pd.Series[str]") -> DataFrame:
-    return spark.createDataFrame(
-        pd.DataFrame({"item_id": item_ids, "item": np.arange(len(item_ids), dtype=np.int32)}),
-        "item_id string, item int",
-    )
 
 
 def _models(
@@ -167,18 +179,6 @@ def _models(
         neighbours.append(who)
         cosines.append(cosine.astype(np.float32))
     return candidates.Models(factors, neighbours, cosines)
-
-
-def _users(lake: Lake, spark: SparkSession, history: DataFrame, factor_days: tuple[date, date]) -> DataFrame:
-    """Every user with its history and its factors in both retrieval models."""
-    table = lake.read_spark(spark, contracts.USERS).select("user_id").join(history, on="user_id", how="left")
-    stored = lake.read_spark(spark, contracts.FACTORS).where(F.col("kind") == "user")
-    for model, day in enumerate(factor_days):
-        mine = stored.where(F.col("as_of") == F.lit(day)).select(
-            F.col("id").alias("user_id"), F.from_json("factors", "array<float>").alias(f"factors_{model}")
-        )
-        table = table.join(mine, on="user_id", how="left")
-    return table.select("user_id", "history", "factors_0", "factors_1")
 
 
 if __name__ == "__main__":

@@ -23,14 +23,13 @@ from jobs.models import champions, effect_figures, engine, lift, lists, ranker, 
 from jobs.models.decisions import CHALLENGER, CHAMPION, RELEVANCE, decide_uplift
 from jobs.models.lists import ListSettings
 from jobs.models.metrics import as_document
-from jobs.models.prior import COUNTS
 from jobs.models.scoring import EffectModel, Scorer
 from jobs.models.selection import Mix
 from jobs.models.simulated_log import Log, Masks
 from jobs.models.simulation import Floats, Places, Scenario, State, World
 from jobs.runtime.errors import DataError, SetupError
 from jobs.runtime.site import Effects, Outcome, Ranker, Ranking, Site
-from jobs.tables.contracts import FEATURES
+from jobs.tables.contracts import FEATURES, PAIR_COUNTS
 
 USERS, ITEMS, WARM_UP = 400, 48, 8
 FIRST = date(2024, 1, 1)
@@ -176,7 +175,7 @@ def arm_lists(run: Run, arm: Arm, scorer: Scorer, how: ListSettings, held_out: b
     """Everybody's list and propensities, had all users lived in ``arm``."""
     frame = simulated_log.candidates(run.log, simulated_log.features(arm.log, run.log))
     counts = Masks.of(arm.log, run.log, run.site.history_periods).counts()
-    scores = scorer.score(frame.assign(**{name: counts[:, place] for place, name in enumerate(COUNTS)}))
+    scores = scorer.score(frame.assign(**{name: counts[:, place] for place, name in enumerate(PAIR_COUNTS)}))
     users, items = run.world.organic.shape
     places, logged = np.zeros((users, items), np.int8), np.full((users, items), np.nan)
     for user, picked in enumerate(lists.pick(scores, how)):

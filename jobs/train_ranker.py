@@ -103,7 +103,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     lake, site = Lake(args), args.site
     frame = lake.read_pandas(CANDIDATES, where=ds.field("label").is_valid())
     frame["as_of"] = pd.to_datetime(frame["as_of"])
-    frame = frame.sort_values(list(CANDIDATES.key), ignore_index=True)
     days = sorted(frame["as_of"].unique(), reverse=True)
     if len(days) < 2 or not frame["label"].sum():
         raise DataError(

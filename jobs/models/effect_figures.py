@@ -58,8 +58,8 @@ def curves(sample: Sample, predicted: Predicted) -> dict[str, Any]:
     trials, e, inside = sample.trials, predicted.e, predicted.inside
     edges, at = np.linspace(0, 1, 41), np.linspace(0, 1, 101)
     order = np.argsort(-predicted.effect[inside], kind="stable")
-    curve = metrics.Targeting(predicted.score[inside][order], trials.weight[inside][order])
-    share, best, mean = curve.curve(curve.weight)
+    weight = trials.weight[inside][order]
+    share, best, mean = metrics.toc(weight, weight * predicted.score[inside][order])
     counts = {
         name: np.histogram(e[trials.treated == arm], edges, weights=trials.weight[trials.treated == arm])[0].tolist()
         for arm, name in enumerate(("control", "treated"))

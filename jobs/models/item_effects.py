@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from jobs.models import doubly_robust, pooling
 from jobs.models.doubly_robust import Z90
 from jobs.models.engine import Predicted
-from jobs.models.prior import COUNTS
 from jobs.models.sample import Sample
+from jobs.tables.contracts import PAIR_COUNTS
 
 Floats = NDArray[np.float64]
 MIN_USERS = 10  # whose trials a group's standard error can be made of
@@ -21,7 +21,7 @@ def table(sample: Sample, predicted: Predicted, items: pd.DataFrame) -> pd.DataF
     counts = items.assign(all="all", item=items.index)
     out, parent = [], None
     for level, key in keys.items():
-        number = counts.groupby(level)[list(COUNTS)].sum()
+        number = counts.groupby(level)[list(PAIR_COUNTS)].sum()
         share = pd.Series(trials.weight * inside).groupby(key).sum() / pd.Series(trials.weight).groupby(key).sum()
         robust = doubly_robust.by_group(
             predicted.score[inside], trials.weight[inside], trials.users[inside], key[inside]
@@ -45,7 +45,7 @@ def _level(
     level: str, number: pd.DataFrame, share: pd.Series, robust: pd.DataFrame, parent: Floats | None
 ) -> tuple[pd.DataFrame, pd.Series]:
     """Rows of one level and its pooled effects, towards which the next level is shrunken."""
-    n1, y1, n0, y0 = (number[name].to_numpy(np.float64) for name in COUNTS)
+    n1, y1, n0, y0 = (number[name].to_numpy(np.float64) for name in PAIR_COUNTS)
     rate1, rate0 = y1.sum() / max(n1.sum(), 1), y0.sum() / max(n0.sum(), 1)
     raw, raw_variance = pooling.own_difference(number, np.full(len(number), rate1), np.full(len(number), rate0))
     estimate = robust["estimate"].reindex(number.index).to_numpy()

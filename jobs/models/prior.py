@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from jobs.models.folds import fold_of
 from jobs.models.rows import Rows
+from jobs.tables.contracts import PAIR_COUNTS
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -36,11 +37,10 @@ CATEGORY_STRENGTH = 8_000.0  # pseudo-users' worth of the prior of all in a cate
 NEAR = 1.0  # trials' worth of its item's rates in a pair's near rates
 BOTH = 2  # trials in each arm from which a pair speaks about both rates
 EM_STEPS, EM_TOLERANCE = 80, 1e-5
-COUNTS = ("treated", "treated_outcomes", "control", "control_outcomes")
 COLUMNS = (
     "rate_shown", "rate_not_shown", "prior_effect", "prior_sd", "item_rate_shown", "item_rate_not_shown",
     "near_rate_shown", "near_rate_not_shown", "near_difference", "own_rate_shown", "own_rate_not_shown", "shown_share",
-    *COUNTS,
+    *PAIR_COUNTS,
 )  # fmt: skip  # what a learner sees of a pair's posterior, in the order of ``Posterior.matrix``
 
 

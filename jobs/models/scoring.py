@@ -14,11 +14,11 @@ from jobs.models import boosting, propensity, ranker, uplift
 from jobs.models.boosting import Calibration
 from jobs.models.doubly_robust import Z90
 from jobs.models.folds import fold_of
-from jobs.models.prior import COUNTS, Posterior, Prior
+from jobs.models.prior import Posterior, Prior
 from jobs.models.propensity import Propensity, clip
 from jobs.models.uplift import Learner
 from jobs.runtime.errors import DataError
-from jobs.tables.contracts import FEATURES, LISTED, SCORES
+from jobs.tables.contracts import FEATURES, LISTED, PAIR_COUNTS, SCORES
 
 Floats = NDArray[np.float64]
 
@@ -180,7 +180,7 @@ class Scorer:
         """SCORES rows of candidates joined with their pairs' counts; missing features are NaN, missing counts 0."""
         model, every = self.model, ranker.matrix(frame)
         matrix = every[:, [ranker.COLUMNS.index(name) for name in model.adjusted]]
-        counts = frame[list(COUNTS)].fillna(0).astype(np.int32)
+        counts = frame[list(PAIR_COUNTS)].fillna(0).astype(np.int32)
         listed = boosting.matrix(frame, LISTED)
         said = model.predict(matrix, frame["user_id"], frame["item_id"], counts.to_numpy(), listed)
         return pd.DataFrame(
@@ -195,7 +195,7 @@ class Scorer:
                 "effect_high": said.high,
                 "identified": said.identified,
                 "propensity_shown": said.e,
-                **{name: counts[name].to_numpy() for name in COUNTS},
+                **{name: counts[name].to_numpy() for name in PAIR_COUNTS},
                 "price": frame["item_price"].to_numpy(dtype=np.float64),
             }
         )

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from pyspark.sql import DataFrame, SparkSession
@@ -10,9 +10,10 @@ from pyspark.sql import DataFrame, SparkSession
 from jobs.runtime import result
 from jobs.runtime.args import JobArgs
 
+SHUFFLE_PARTITIONS = int(os.environ.get("NIGHTLIFT_SHUFFLE_PARTITIONS", "4"))
 SETTINGS = {
     "spark.sql.session.timeZone": "UTC",
-    "spark.sql.shuffle.partitions": os.environ.get("NIGHTLIFT_SHUFFLE_PARTITIONS", "4"),
+    "spark.sql.shuffle.partitions": str(SHUFFLE_PARTITIONS),
     "spark.sql.requireAllClusterKeysForCoPartition": "false",  # tables laid out by user join without a shuffle
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.sql.parquet.compression.codec": "zstd",
@@ -20,9 +21,12 @@ SETTINGS = {
 }
 
 
+SMALL_BATCHES = {"spark.sql.execution.arrow.maxRecordsPerBatch": "200"}  # of rows that hold a user each
+
+
 @contextmanager
-def spark_session(args: JobArgs, name: str) -> Iterator[SparkSession]:
-    """A session with the project's settings; closed afterwards, while a warm server stays up."""
+def spark_session(args: JobArgs, name: str, more: Mapping[str, str] | None = None) -> Iterator[SparkSession]:
+    """A session with the project's settings and ``more``; closed afterwards, while a warm server stays up."""
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.appName(f"nightlift {name} {args.site.site} {args.date}")
     remote = args.environment.spark_remote
@@ -34,7 +38,7 @@ def spark_session(args: JobArgs, name: str) -> Iterator[SparkSession]:
         builder = builder.config("spark.ui.enabled", "false").config("spark.driver.memory", "3g")
     session = builder.getOrCreate()
     result.record(spark_application=session.conf.get("spark.app.id", None))
-    for key, value in SETTINGS.items():
+    for key, value in (SETTINGS | dict(more or {})).items():
         session.conf.set(key, value)
     try:
         yield session
@@ -44,7 +48,7 @@ def spark_session(args: JobArgs, name: str) -> Iterator[SparkSession]:
 
 def by_user(frame: DataFrame) -> DataFrame:
     """The frame with each user's rows in one partition, as joins and groups by user and anything else need them."""
-    return frame.repartition(int(SETTINGS["spark.sql.shuffle.partitions"]), "user_id")
+    return frame.repartition(SHUFFLE_PARTITIONS, "user_id")
 
 
 @contextmanager

@@ -134,6 +134,7 @@ PAIR_FEATURES = (
     "category_share_91d",
 )
 FEATURES = USER_FEATURES + ITEM_FEATURES + PAIR_FEATURES  # what both the ranker and the effect learners see
+PAIR_COUNTS = ("treated", "treated_outcomes", "control", "control_outcomes")  # a pair's trials and outcomes by arm
 LISTED = ("listed_position", "listed_score")  # jobs/transforms/listed.py: in the list before; the propensity's only
 RHYTHM_FEATURES = (  # jobs/transforms/rhythm.py: how regularly the user returns to the item; days are active days' ages
     "decayed_14d",
@@ -324,7 +325,8 @@ ITEM_VECTORS = Table(
 CANDIDATES = Table(
     "candidates",
     "Retrieved items of a user before an as-of day; label is the outcome in the window after it. Of rows without an "
-    "outcome a share was kept; weight is one over it.",
+    "outcome a share was kept; weight is one over it. Counts of the pair's trials and its place in the list before are "
+    "those of the run date, and null before it.",
     {
         "user_id": "string",
         "item_id": "string",
@@ -334,6 +336,8 @@ CANDIDATES = Table(
         "weight": "float32",
     }
     | dict.fromkeys(SOURCES, "bool")
+    | dict.fromkeys(PAIR_COUNTS, "int32?")
+    | _floats(LISTED)
     | _floats(RETRIEVAL_FEATURES)
     | _floats(FEATURES),
     ("user_id", "item_id", "as_of"),

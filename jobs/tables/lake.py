@@ -7,12 +7,14 @@ manifest says which days it covers, and ``history`` joins the manifests of earli
 import hashlib
 import json
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 FIRST_DAY = date(1900, 1, 1)
+BATCH_ROWS = 16_384  # that an executor looks at once
+BatchWork = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 
 @dataclass(frozen=True)
@@ -152,7 +156,10 @@ class Lake:
             frame = frame.select(*table.names)
         folder, attempt = self._new_attempt(table)
         uri = f"{self.uri}/{folder.removeprefix(self.root).lstrip('/')}/{attempt}"
-        frame.coalesce(partitions).write.mode("append").parquet(uri)  # the folder is new and empty
+        # numbers seldom repeat: dictionaries of them cost time and save nothing; the folder is new and empty
+        text = {f"parquet.enable.dictionary#{name}": "true" for name, kind in frame.dtypes if kind == "string"}
+        writer = frame.coalesce(partitions).write.options(**{"parquet.enable.dictionary": "false"} | text)
+        writer.mode("append").parquet(uri)
         return self._commit(table, attempt, covers, inputs)
 
     def write_json(self, name: str, document: dict[str, Any]) -> None:
@@ -227,9 +234,11 @@ class Lake:
         self, table: Table, columns: Sequence[str] | None = None, where: ds.Expression | None = None
     ) -> "pd.DataFrame":
         """Tonight's partition as a pandas frame, sorted by the table's key so that training is deterministic."""
-        frame = self.read_arrow(table, columns, where).to_pandas(self_destruct=True, split_blocks=True)
-        key = [name for name in table.key if name in frame.columns]
-        return frame.sort_values(key, kind="stable", ignore_index=True) if key else frame
+        found = self.read_arrow(table, columns, where)
+        key = [name for name in table.key if name in found.column_names]
+        order = _order(found, key) if key else np.arange(len(found))
+        frame = found.to_pandas(self_destruct=True, split_blocks=True)
+        return frame if (np.diff(order) == 1).all() else frame.take(order).reset_index(drop=True)
 
     def read_spark(self, spark: "SparkSession", table: Table, tonight_only: bool = False) -> "DataFrame":
         """The table in Spark: tonight's partition, or for an incremental table its whole seamless past."""
@@ -248,8 +257,36 @@ class Lake:
         table.check_columns(dict(whole.dtypes), f"the lake ({self.root}/{table.name})")
         return whole
 
+    def map_files(
+        self, spark: "SparkSession", table: Table, work: BatchWork, ddl: str, where: ds.Expression
+    ) -> "DataFrame":
+        """What ``work`` makes of the Arrow batches of tonight's partition, a Spark task a file, in the file's order.
+
+        The executors read Parquet themselves: rows that only Python looks at do not pass through Spark's.
+        """
+        fs, files = self.fs, self.history(table)[-1].files
+
+        def run(places: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            for batch in places:
+                for place in batch.column(0).to_pylist():
+                    rows = ds.dataset(files[place], filesystem=fs)
+                    yield from work(rows.to_batches(filter=where, batch_size=BATCH_ROWS, fragment_readahead=1))
+
+        return spark.range(0, len(files), 1, len(files)).mapInArrow(run, ddl)
+
     def _spark_path(self, file: str) -> str:
         return self.uri + file.removeprefix(self.root) if "://" in self.uri else file
+
+
+def _order(table: pa.Table, key: Sequence[str]) -> np.ndarray:
+    """Places of the rows in the order of ``key``, ties as they came; text is compared once a value, not once a row."""
+    ranks = []
+    for name in key:
+        coded = table.column(name).dictionary_encode().combine_chunks()
+        place = np.empty(len(coded.dictionary), np.int32)
+        place[pc.array_sort_indices(coded.dictionary).to_numpy()] = np.arange(len(place))
+        ranks.append(place[coded.indices.to_numpy(zero_copy_only=False)])
+    return np.lexsort(ranks[::-1])
 
 
 def _spark_name(kind: pa.DataType) -> str:

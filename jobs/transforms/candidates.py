@@ -1,4 +1,4 @@
-"""Retrieval: a user's repeats, what is popular, item neighbours and latent factors, merged user by user.
+"""Retrieval: a user's repeats, what is popular, item neighbours and latent factors, merged user by user, with features.
 
 Item-sized models travel with the task; users never leave the executors, and no table of users x items is made.
 """
@@ -17,13 +17,14 @@ from pyspark.sql import functions as F
 
 from jobs.tables import contracts
 from jobs.transforms import rhythm
+from jobs.transforms.pairs import Things, features, spread
+from jobs.transforms.people import EPOCH, Arrays, Person, read
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # a Spark server need not have this project on its path
 
 LATEST = 50  # items of a user the neighbour model looks at
 NEIGHBOURS = 50
 HALF_LIFE = 112
-EPOCH = date(1970, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,10 @@ class Catalogue:
     candidates: np.ndarray  # bool, days x items
     popular: list[np.ndarray]  # item numbers, best first
     model: list[int]  # which of the retrieval models a day uses
-    category: np.ndarray  # number of each item's category
-    about: list[rhythm.Arrays]  # features of the items at each day
+    category: np.ndarray  # number of each item's category, those without one together
+    about: list[rhythm.Arrays]  # habits of the items at each day
+    things: Things
+    in_play: np.ndarray  # mask of each item's periods in play
 
 
 @dataclass(frozen=True)
@@ -116,19 +119,23 @@ def neighbours(history: DataFrame, catalogue: Catalogue, model_days: tuple[int, 
     )
 
 
-def retrieve(users: DataFrame, catalogue: Catalogue, models: Models, limits: Limits) -> DataFrame:
-    """Candidates of ``users`` (user_id, history, factors_0, factors_1) without features.
+def retrieve(everyone: DataFrame, catalogue: Catalogue, models: Models, limits: Limits) -> DataFrame:
+    """Candidates with features; a user's rows are together, by as-of day and item.
 
     Every user is a target on the run date, and on a label day where an outcome falls in the window from that day.
+    ``everyone`` is ``people`` with more lists: factors (model, factors), masks (PAIR_PERIODS), active (USER_PERIODS)
+    and listed (the list in force on the run date: item_id, rank, score).
     """
-    schema = "user_id string, item int, as_of_day int, label int, weight float, sources int, " + ", ".join(
-        f"{name} float" for name in contracts.RETRIEVAL_FEATURES
+    names = (*contracts.LISTED, *contracts.RETRIEVAL_FEATURES, *contracts.FEATURES)
+    counts = ", ".join(f"{name} int" for name in contracts.PAIR_COUNTS)
+    schema = f"user_id string, item int, as_of_day int, label int, weight float, sources int, {counts}, " + ", ".join(
+        f"{name} float" for name in names
     )
-    found = users.mapInArrow(_retriever(catalogue, models, limits), schema)
+    found = everyone.mapInArrow(_retriever(catalogue, models, limits), schema)
     flags = [(F.col("sources").bitwiseAND(F.lit(1 << n)) != 0).alias(name) for n, name in enumerate(contracts.SOURCES)]
     return found.select(
         "user_id", "item", F.date_add(F.lit(EPOCH), F.col("as_of_day")).alias("as_of"), "label", "weight", *flags,
-        *contracts.RETRIEVAL_FEATURES,
+        *contracts.PAIR_COUNTS, *names,
     )  # fmt: skip
 
 
@@ -234,9 +241,8 @@ def _retriever(catalogue: Catalogue, models: Models, limits: Limits) -> Callable
         there = near >= 0
         return np.bincount(near[there], cosine[there].astype(np.float64), minlength=size)
 
-    def one(
-        user: str, k: int, day: np.ndarray, item: np.ndarray, n: np.ndarray, factors: list
-    ) -> dict[str, np.ndarray] | None:
+    def one(person: Person, k: int) -> Arrays | None:
+        day, item, n = person.bought
         as_of, model, allowed = catalogue.days[k], catalogue.model[k], catalogue.candidates[k]
         future = (day >= as_of) & (day < as_of + limits.window_days)
         if k != last and not future.any():
@@ -245,8 +251,8 @@ def _retriever(catalogue: Catalogue, models: Models, limits: Limits) -> Callable
         habit_weight = np.rint(1e6 * 0.5 ** ((as_of - day[past]) / HALF_LIFE)).astype(np.int64) * n[past]
         habit = np.bincount(item[past], habit_weight, minlength=size)  # integers below 2**53: exact in any order
         cf = np.round(cf_scores(model, _latest(day, item, as_of)), 6)
-        mine = factors[model]
-        factor = np.round(models.factors[model] @ mine, 5) if mine is not None else np.full(size, np.nan)
+        mine = person.more["factors"]["factors"][person.more["factors"]["model"] == model]
+        factor = np.round(models.factors[model] @ mine[0], 5) if len(mine) else np.full(size, np.nan)
         chosen = (
             _best(habit, allowed, limits.repeat),
             catalogue.popular[k][: limits.popularity],
@@ -260,7 +266,7 @@ def _retriever(catalogue: Catalogue, models: Models, limits: Limits) -> Callable
         label = np.isin(found, item[future]).astype(np.int32)
         weight = np.ones(len(found), np.float32)
         if k < last - 1 and limits.negative_share < 1:
-            kept = (label == 1) | (_drawn(user, found, as_of) < limits.negative_share)
+            kept = (label == 1) | (_drawn(person.user_id, found, as_of) < limits.negative_share)
             found, label = found[kept], label[kept]
             weight = np.where(label == 1, 1.0, 1.0 / limits.negative_share).astype(np.float32)
         return {
@@ -269,32 +275,43 @@ def _retriever(catalogue: Catalogue, models: Models, limits: Limits) -> Callable
             "label": label if k != last else np.full(len(found), -1, np.int32),
             "weight": weight,
             "sources": sources[found],
+            **trials_of(person, found, catalogue.in_play, tonight=k == last),
             "item_cf_score": cf[found].astype(np.float32),
             "factor_score": factor[found].astype(np.float32),
             "popularity_rank": rank[k][found],
             **rhythm.for_items(found, rhythm.by_item(day, item, n, as_of), catalogue.about[k], catalogue.category),
+            **features(person, found, as_of, catalogue.things),
         }
 
     def retrieve_batch(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            ids = batch.column(0).to_pylist()
-            factor_rows = [batch.column(2).to_pylist(), batch.column(3).to_pylist()]
-            tables: list[dict[str, np.ndarray]] = []
-            owners: list[str] = []
-            for row, (day, item, n) in enumerate(_arrays(batch.column(1))):
-                mine = [None if rows[row] is None else np.asarray(rows[row], np.float32) for rows in factor_rows]
-                for k in range(len(catalogue.days)):
-                    table = one(ids[row], k, day, item, n, mine)
-                    if table is not None:
-                        tables.append(table)
-                        owners.extend([ids[row]] * len(table["item"]))
-            if not tables:
-                continue
-            merged = {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
-            columns = [pa.array(owners, pa.string())]
-            for name, values in merged.items():
-                missing = values < 0 if name == "label" else np.isnan(values) if values.dtype.kind == "f" else None
-                columns.append(pa.array(values, mask=missing))
-            yield pa.RecordBatch.from_arrays(columns, ["user_id", *merged])
+            for person in read(batch):
+                tables = [table for k in range(len(catalogue.days)) if (table := one(person, k)) is not None]
+                if not tables:
+                    continue
+                merged = {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
+                columns = [pa.array([person.user_id] * len(merged["item"]), pa.string())]
+                for values in merged.values():
+                    columns.append(pa.array(values, mask=np.isnan(values) if values.dtype.kind == "f" else values < 0))
+                yield pa.RecordBatch.from_arrays(columns, ["user_id", *merged])
 
     return retrieve_batch
+
+
+def trials_of(person: Person, found: np.ndarray, in_play: np.ndarray, tonight: bool) -> Arrays:
+    """PAIR_COUNTS and LISTED of the items ``found``: what is known on the run date, and nothing (-1, NaN) before it."""
+    size = len(found)
+    if not tonight:
+        nothing = dict.fromkeys(contracts.PAIR_COUNTS, np.full(size, -1, np.int32))
+        return nothing | dict.fromkeys(contracts.LISTED, np.full(size, np.nan, np.float32))
+    masks, listed, active = (person.more[name] for name in ("masks", "listed", "active"))
+    order = np.argsort(masks["item"])
+    kept = spread(masks["item"][order], {name: masks[name][order] for name in ("shown", "outcome")}, found)
+    shown, outcome = (np.nan_to_num(kept[name]).astype(np.int64) for name in ("shown", "outcome"))
+    control = (active["active"][0] if len(active["active"]) else 0) & in_play[found] & ~shown
+    counts = [np.bitwise_count(mask).astype(np.int32) for mask in (shown, shown & outcome, control, control & outcome)]
+    order = np.argsort(listed["item"])
+    place = spread(listed["item"][order], {name: listed[name][order] for name in ("rank", "score")}, found)
+    below = listed["rank"].max(initial=0) + 1 if len(order) else np.nan
+    where = {"listed_position": np.where(np.isnan(place["rank"]), below, place["rank"]), "listed_score": place["score"]}
+    return dict(zip(contracts.PAIR_COUNTS, counts, strict=True)) | {n: v.astype(np.float32) for n, v in where.items()}

@@ -1,4 +1,4 @@
-"""Daily aggregates, and the features of users, items and pairs whose every window ends before its as-of day."""
+"""Daily aggregates, and the features of users and items whose every window ends before its as-of day."""
 
 from collections.abc import Callable, Sequence
 from datetime import date
@@ -13,7 +13,6 @@ from jobs.transforms import opinions
 from jobs.transforms.opinions import MICRO
 from jobs.transforms.shown import Shown
 
-SHOWN_DAYS = 91  # an exposure older than this counts as not shown
 MASK_BITS = 60
 
 
@@ -94,101 +93,6 @@ def item_features(days: DataFrame, shown: Shown, items: DataFrame, as_ofs: Seque
         }
     )
     return _contract(table, contracts.ITEM_FEATURE_TABLE)
-
-
-def for_pairs(
-    pairs: DataFrame,
-    user_features: DataFrame,
-    item_features: DataFrame,
-    days: DataFrame,
-    shown: Shown,
-    as_ofs: Sequence[date],
-) -> DataFrame:
-    """``pairs`` (user_id, item_id, as_of, ...) with contracts.FEATURES: the one place a feature row is made.
-
-    ``as_ofs`` are the as-of days of ``pairs``; what happened on or after an as-of day never enters its row. A feature
-    without anything behind it is null. ``pairs`` is used twice: where it is dear, cache it with each user's rows in one
-    partition, and nothing but the histories is shuffled. These are long, however small their files: never broadcast.
-    Features are made of the pairs' keys alone and joined with the rest at the end: wide rows are sorted once.
-    """
-    key = ["user_id", "item_id", "as_of"]
-    named = pairs.select(*key)
-    about_items = F.broadcast(item_features.select("item_id", "as_of", "category", *contracts.ITEM_FEATURES))
-    about_users = F.broadcast(user_features.select("user_id", "as_of", *contracts.USER_FEATURES))
-    made = (
-        named.join(shown.pairs.hint("merge"), on=["user_id", "item_id"], how="left")
-        .withColumns(_shown_features(shown))
-        .drop("days")
-        .join(_pair_history(named, days.hint("merge"), as_ofs), on=key, how="left")
-        .join(about_items, on=["item_id", "as_of"], how="left")
-        .join(_category_history(days, as_ofs), on=["user_id", "category", "as_of"], how="left")
-        .join(about_users, on=["user_id", "as_of"], how="left")
-        .withColumn("category_share_91d", F.col("category_outcomes_91d") / F.nullif("user_outcomes_91d", F.lit(0)))
-    )
-    made = made.select(*key, "category", *(F.col(name).cast("float").alias(name) for name in contracts.FEATURES))
-    kept = [name for name in pairs.columns if name != "category"]
-    return (
-        pairs.drop("category")
-        .join(made.hint("merge"), on=key, how="inner")
-        .select(*kept, "category", *contracts.FEATURES)
-    )
-
-
-def _pair_history(pairs: DataFrame, days: DataFrame, as_ofs: Sequence[date]) -> DataFrame:
-    """What each user did with the item before the as-of day."""
-    age = F.datediff("as_of", "event_day")
-    outcome_age = F.when(F.col("outcomes") > 0, age)
-    joined = pairs.select("user_id", "item_id", "as_of").join(
-        days.where(F.col("event_day") < F.lit(max(as_ofs))).drop("category"),
-        on=["user_id", "item_id"],
-        how="inner",
-    )
-    table = (
-        joined.where(age >= 1)
-        .groupBy("user_id", "item_id", "as_of")
-        .agg(
-            *(_windowed("outcomes", age, n).alias(f"outcomes_{n}d") for n in (28, 91, 364)),
-            *((F.sum(decayed(F.col("outcomes"), age, n)) / MICRO).alias(f"outcomes_decayed_{n}d") for n in (28, 112)),
-            F.min(outcome_age).alias("days_since_last"),
-            (F.max(outcome_age) - F.min(outcome_age)).alias("span"),
-            F.count(outcome_age).alias("outcome_days"),
-            _windowed("events", age, 28).alias("events_28d"),
-            _exact("feedback").alias("feedback"),
-            F.when(F.sum("voters") > 0, _exact("vote_change")).alias("vote"),
-            F.sum("votes").alias("votes"),
-            _mean("sentiment", "comments").alias("sentiment"),
-        )
-    )
-    gap = F.when(F.col("outcome_days") > 1, F.col("span") / (F.col("outcome_days") - 1))
-    return (
-        table.withColumn("mean_gap_days", gap)
-        .withColumn("gap_ratio", F.col("days_since_last") / gap)
-        .drop("span", "outcome_days")
-    )
-
-
-def _shown_features(shown: Shown) -> dict[str, Column]:
-    """On how many days the item was shown to the user before the as-of day, and how long ago; null beyond 91 days."""
-    as_of = F.col("as_of")
-    latest = shown.latest(as_of, SHOWN_DAYS)
-    counts = {f"shown_{n}d": F.when(latest.isNotNull(), shown.count(as_of, n)) for n in (7, 28)}
-    return counts | {"days_since_shown": latest}
-
-
-def _category_history(days: DataFrame, as_ofs: Sequence[date]) -> DataFrame:
-    bought = days.where(F.col("outcomes") > 0)
-    daily = bought.groupBy("user_id", "category", "event_day").agg(F.sum("outcomes").alias("outcomes"))
-    age, before = _before(daily, as_ofs)
-    return (
-        before.where(age <= 91)
-        .groupBy("user_id", "category", "as_of")
-        .agg(F.sum("outcomes").alias("category_outcomes_91d"))
-    )
-
-
-def decayed(count: Column, age: Column, half_life: int) -> Column:
-    """``count`` events of ``age`` days in integer millionths, halved every ``half_life`` days."""
-    return count * F.round(F.pow(F.lit(0.5), age / half_life) * MICRO).cast("bigint")
 
 
 def _summed(name: str) -> Column:

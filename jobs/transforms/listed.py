@@ -14,7 +14,7 @@ def with_listed(pairs: DataFrame, lists: DataFrame) -> DataFrame:
     lengths = lists.groupBy("user_id", "as_of").agg(F.max("rank").alias("length"))
     return (
         pairs.join(lists, on=["user_id", "item_id", "as_of"], how="left")
-        .join(lengths, on=["user_id", "as_of"], how="left")
+        .join(F.broadcast(lengths), on=["user_id", "as_of"], how="left")
         .withColumn("listed_position", F.coalesce("rank", F.col("length") + 1).cast("float"))
         .withColumn("listed_score", F.col("score").cast("float"))
         .drop("rank", "score", "length")

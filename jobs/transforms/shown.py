@@ -40,20 +40,6 @@ class Shown:
             first = first.bitwiseOR(word)
         return first != 0
 
-    def count(self, before: date | Column, days: int) -> Column:
-        """On how many of the ``days`` days before ``before`` the item was shown."""
-        first, *rest = (F.bit_count(word) for word in self.words(before, days))
-        return sum(rest, first)
-
-    def latest(self, before: date | Column, days: int) -> Column:
-        """How many days before ``before`` the item was last shown; null where not in the ``days`` before it."""
-        return F.coalesce(
-            *(
-                F.when(word != 0, F.bit_count(word.bitwiseAND(-word) - 1) + 1 + start)
-                for start, word in zip(range(0, days, WORD), self.words(before, days), strict=True)
-            )
-        )
-
 
 def pair_shown_days(exposures: DataFrame, users: DataFrame, items: DataFrame, run_date: date, first: date) -> DataFrame:
     """PAIR_SHOWN_DAYS of the exposures from ``first`` to the day before ``run_date``, sorted within partitions.

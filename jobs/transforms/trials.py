@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import Any
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs.tables import contracts
+from jobs.transforms import calendar
 from jobs.transforms.shown import Shown
 
 EARLIER_SHARE = 0.5  # of the periods, which only count as history: the latest are like tonight, with counts before them
@@ -22,6 +24,11 @@ class Periods:
     starts: Sequence[date]
     period_days: int
     window_days: int
+
+    @classmethod
+    def of(cls, site: Any, run_date: date) -> "Periods":
+        """The periods of a site's night."""
+        return cls(calendar.period_starts(site, run_date), site.period_days, site.outcome.window_days)
 
     @property
     def first(self) -> int:
@@ -93,27 +100,6 @@ def item_periods(items: DataFrame, shown: Shown, pairs: DataFrame, active: DataF
         .withColumn("control", trials - F.col("treated"))
     )
     return table.select(*contracts.ITEM_PERIODS.names)
-
-
-def pair_counts(
-    pairs: DataFrame, pair_periods: DataFrame, user_periods: DataFrame, item_periods: DataFrame
-) -> DataFrame:
-    """``pairs`` (user_id, item_id, ...) with the pair's treated, treated_outcomes, control and control_outcomes."""
-    zero = F.lit(0).cast("bigint")
-    joined = (
-        pairs.join(pair_periods.hint("merge"), on=["user_id", "item_id"], how="left")
-        .join(F.broadcast(user_periods), on="user_id", how="left")
-        .join(F.broadcast(item_periods.select("item_id", "in_play")), on="item_id", how="left")
-        .withColumns({name: F.coalesce(name, zero) for name in ("shown", "outcome", "active", "in_play")})
-        .withColumn("control_mask", _both("active", "in_play").bitwiseAND(F.bitwise_not("shown")))
-    )
-    counts = {
-        "treated": F.bit_count("shown"),
-        "treated_outcomes": F.bit_count(_both("shown", "outcome")),
-        "control": F.bit_count("control_mask"),
-        "control_outcomes": F.bit_count(_both("control_mask", "outcome")),
-    }
-    return joined.select(*pairs.columns, *(count.cast("int").alias(name) for name, count in counts.items()))
 
 
 def with_outcome(pairs: DataFrame, active: DataFrame, playing: DataFrame) -> DataFrame:

@@ -12,7 +12,7 @@ from jobs.models import engine, prior, sample
 from jobs.models.engine import Fitted
 from jobs.models.sample import Sample
 from jobs.runtime.site import Effects
-from jobs.tables.contracts import FEATURES, LISTED
+from jobs.tables.contracts import FEATURES, LISTED, PAIR_COUNTS
 
 PERIODS, FIRST = 8, 4
 CALENDAR = "item_shown_users_7d"
@@ -105,7 +105,7 @@ def night(seed: int = 0, users: int = 400, items: int = 16, scale: float = 1.0, 
         "trials": frame,
         "pair_periods": pairs[(pairs["shown"] != 0) | (pairs["outcome"] != 0)],
         "user_periods": pd.DataFrame({"user_id": names, "active": (active * bits).sum(axis=2).ravel()}),
-        "item_periods": in_play.assign(**dict(zip(prior.COUNTS, counts, strict=True))),
+        "item_periods": in_play.assign(**dict(zip(PAIR_COUNTS, counts, strict=True))),
         "user_profiles": profiles.assign(
             segment_label=np.where(profiles["segment"] == 0, "keen", "idle"), preferences="[]", factors=None
         ),

@@ -5,6 +5,7 @@ import pytest
 from jobs.models import prior
 from jobs.models.folds import fold_of
 from jobs.models.prior import Cells
+from jobs.tables.contracts import PAIR_COUNTS
 
 FOLDS = 2
 LOW, HIGH = (0.03, 0.03), (0.42, 0.1)  # rates shown and not shown; points of the grid
@@ -187,4 +188,4 @@ def test_the_learners_columns_are_in_the_order_of_their_names(planted):
     assert np.allclose(table["prior_effect"], found.effect, atol=1e-6)
     assert np.allclose(table["rate_shown"] - table["rate_not_shown"], found.effect, atol=1e-6)
     assert np.allclose(table["prior_sd"], found.sd, atol=1e-6)
-    assert np.array_equal(table[list(prior.COUNTS)].to_numpy(), part)
+    assert np.array_equal(table[list(PAIR_COUNTS)].to_numpy(), part)

@@ -13,11 +13,11 @@ from jobs.models import prior, ranker, scoring, uplift
 from jobs.models.boosting import Calibration, parameters, predict, to_bytes
 from jobs.models.doubly_robust import Z90
 from jobs.models.folds import fold_of
-from jobs.models.prior import COUNTS, Prior
+from jobs.models.prior import Prior
 from jobs.models.propensity import Propensity
 from jobs.models.uplift import Learner
 from jobs.runtime.errors import DataError
-from jobs.tables.contracts import FEATURES, SCORES, USER_FEATURES
+from jobs.tables.contracts import FEATURES, PAIR_COUNTS, SCORES, USER_FEATURES
 
 EPS = 0.1
 WEIGHTS = np.random.default_rng(1).dirichlet(np.ones(len(prior.EFFECT)), (2, 3)).astype(np.float32)
@@ -72,7 +72,7 @@ def by_hand(one: scoring.Scorer, row: pd.Series) -> dict[str, float | bool]:
     features = row[list(one.model.adjusted)].to_numpy(dtype=np.float32)[None, :]
     of_pair = row[[name for name in one.model.adjusted if name not in USER_FEATURES]].to_numpy(dtype=np.float32)
     fold = int(fold_of([row["user_id"]], 2)[0])
-    n1, y1, n0, y0 = (0.0 if np.isnan(row[name]) else row[name] for name in COUNTS)
+    n1, y1, n0, y0 = (0.0 if np.isnan(row[name]) else row[name] for name in PAIR_COUNTS)
     listed = row["listed_position"], row["listed_score"]
     history = np.array([[n1 / (n1 + n0) if n1 + n0 else np.nan, n1, n0, *listed]], np.float32)
     e = 0.02 + 0.96 * float(predict(one.model.propensity.boosters[fold], np.hstack([features, history]))[0])
@@ -118,8 +118,8 @@ def test_scores_are_the_composition_done_by_hand(adjusted: tuple[str, ...]) -> N
 def test_missing_counts_are_no_trials_and_leave_the_prior() -> None:
     one, table = scorer(), frame()
     scored = one.score(table)
-    without = one.score(table.assign(**dict.fromkeys(COUNTS, np.nan)))
-    assert (without[list(COUNTS)] == 0).all(axis=None)
+    without = one.score(table.assign(**dict.fromkeys(PAIR_COUNTS, np.nan)))
+    assert (without[list(PAIR_COUNTS)] == 0).all(axis=None)
     known = table["treated"].notna()
     assert np.allclose(without.loc[~known, "effect"], scored.loc[~known, "effect"])
     width, narrow = (part["effect_high"] - part["effect_low"] for part in (without, scored))

@@ -4,9 +4,14 @@ import json
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
+from random import Random
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
 import pytest
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from jobs.runtime.args import JobArgs
 from jobs.runtime.environment import Environment
@@ -94,3 +99,38 @@ def test_digest_follows_content_not_attempt(args: JobArgs) -> None:
     assert lake.digest([contracts.USERS]) == before
     lake.write_arrow(contracts.USERS, pa.table({"user_id": ["b"]}))
     assert lake.digest([contracts.USERS]) != before
+
+
+def test_a_table_is_read_in_the_order_of_its_key(args: JobArgs) -> None:
+    random, lake = Random(0), Lake(args)
+    rows = [{"user_id": f"u{n % 7}", "item_id": f"i{n % 5}", "shown": n, "outcome": 0} for n in range(35)]
+    random.shuffle(rows)
+    lake.write_arrow(contracts.PAIR_PERIODS, pa.Table.from_pylist(rows, contracts.PAIR_PERIODS.arrow_schema))
+    found = lake.read_pandas(contracts.PAIR_PERIODS)
+    assert found["shown"].tolist() == [row["shown"] for row in sorted(rows, key=lambda r: (r["user_id"], r["item_id"]))]
+    assert found.index.tolist() == list(range(35))
+    few = lake.read_pandas(contracts.PAIR_PERIODS, ["item_id", "shown"], ds.field("user_id") == "u3")
+    assert few["item_id"].tolist() == [f"i{n}" for n in range(5)]
+
+
+def test_executors_read_files_themselves_each_file_in_its_order(args: JobArgs, spark: SparkSession) -> None:
+    lake = Lake(args)
+    rows = [(f"u{n // 10}", f"i{n}", n, n % 2) for n in range(100)]
+    frame = spark.createDataFrame(rows, contracts.PAIR_PERIODS.spark_ddl).repartition(3, "user_id")
+    lake.write_spark(contracts.PAIR_PERIODS, frame.sortWithinPartitions("user_id", "item_id"), 3)
+    files = len(lake.manifest(contracts.PAIR_PERIODS)["files"])
+
+    def doubled(batches):
+        for batch in batches:
+            columns = [batch.column("item_id"), pc.multiply(batch.column("shown"), 2)]
+            yield pa.RecordBatch.from_arrays(columns, ["item_id", "double"])
+
+    odd = lake.map_files(
+        spark, contracts.PAIR_PERIODS, doubled, "item_id string, double bigint", ds.field("outcome") == 1
+    )
+    found = odd.withColumn("task", F.spark_partition_id()).collect()
+    assert sorted((row.item_id, row.double) for row in found) == sorted((i, 2 * n) for _, i, n, o in rows if o)
+    assert len({row.task for row in found}) == files > 1
+    by_task = {task: [row.item_id for row in found if row.task == task] for task in range(files)}
+    users = {f"i{n}": n // 10 for n in range(100)}
+    assert all(items == sorted(items, key=lambda item: (users[item], item)) for items in by_task.values())

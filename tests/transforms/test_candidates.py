@@ -8,11 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 
 from jobs.tables import contracts
-from jobs.transforms import candidates
-from tests.transforms.rows import QUIET
+from jobs.transforms import candidates, pairs, people
+from tests.transforms.rows import PEOPLE, QUIET, event, person
 
 RUN_DATE = date(2024, 3, 1)
 WINDOW = 7
@@ -49,8 +48,15 @@ def catalogue() -> candidates.Catalogue:
     popular = [order[allowed[k][order]] for k in range(2)]
     about = [dict.fromkeys(ABOUT, np.ones(len(ITEMS)))] * 2
     category = np.array([item[0] == "b" for item in ITEMS], dtype=np.int64)
-    days = [(day - candidates.EPOCH).days for day in AS_OFS]
-    return candidates.Catalogue(ITEMS, days, allowed, popular, [0, 1], category, about)
+    days = [(day - people.EPOCH).days for day in AS_OFS]
+    return candidates.Catalogue(
+        ITEMS, days, allowed, popular, [0, 1], category, about, things(days, category), np.zeros(len(ITEMS), np.int64)
+    )
+
+
+def things(days: list[int], category: np.ndarray) -> pairs.Things:
+    nothing = np.full((len(category), len(contracts.ITEM_FEATURES)), np.nan, np.float32)
+    return pairs.Things(days[-1], category, dict.fromkeys(days, nothing))
 
 
 def history_of(spark: SparkSession, rows: Events) -> DataFrame:
@@ -69,11 +75,25 @@ def models(history: DataFrame) -> candidates.Models:
 
 def retrieve(spark: SparkSession, rows: Events, learnt: candidates.Models) -> list[dict[str, Any]]:
     users = spark.createDataFrame([(u,) for u in sorted({u for u, _, _ in events()} | {"cold"})], "user_id string")
-    none = F.lit(None).cast("array<float>")
-    table = users.join(history_of(spark, rows), on="user_id", how="left").withColumns(
-        {"factors_0": none, "factors_1": none}
+    numbers = spark.createDataFrame(list(zip(ITEMS, range(len(ITEMS)), strict=True)), "item_id string, item int")
+
+    def nothing(schema: str) -> DataFrame:
+        return spark.createDataFrame([], schema)
+
+    everyone = people.people(
+        users,
+        pair_days(spark, rows),
+        nothing(contracts.PAIR_SHOWN_DAYS.spark_ddl),
+        nothing(contracts.USER_FEATURE_TABLE.spark_ddl),
+        numbers,
+        {
+            "factors": nothing("user_id string, model int, factors array<float>"),
+            "masks": nothing(contracts.PAIR_PERIODS.spark_ddl),
+            "active": nothing(contracts.USER_PERIODS.spark_ddl),
+            "listed": nothing("user_id string, item_id string, rank int, score double"),
+        },
     )
-    found = candidates.retrieve(table, catalogue(), learnt, LIMITS).collect()
+    found = candidates.retrieve(everyone, catalogue(), learnt, LIMITS).collect()
     return [row.asDict() | {"item_id": ITEMS[row["item"]]} for row in found]
 
 
@@ -170,7 +190,7 @@ def test_users_of_an_item_are_counted_before_the_day(spark: SparkSession) -> Non
 
 def test_what_items_are_like_is_summed_over_users_before_each_day(spark: SparkSession) -> None:
     rows = [("x", "a0", 20), ("x", "a0", 8), ("y", "a0", 7), ("y", "a0", 1), ("y", "a1", 1)]
-    days = [(day - candidates.EPOCH).days for day in AS_OFS]
+    days = [(day - people.EPOCH).days for day in AS_OFS]
     counted = {(row.day, row.item): row for row in candidates.item_counts(history_of(spark, rows), days).collect()}
     assert set(counted) == {(0, 0), (1, 0), (1, 1)}
     before, tonight = counted[0, 0], counted[1, 0]
@@ -184,21 +204,17 @@ def test_only_windows_before_the_latest_lose_negatives_and_never_an_outcome() ->
     about = [dict.fromkeys(ABOUT, np.ones(100))] * 3
     everything = [np.arange(100)] * 3
     allowed, category = np.ones((3, 100), dtype=bool), np.zeros(100, np.int64)
+    ids, about_items = [f"{n:02d}" for n in range(100)], things(days.tolist(), category)
+    in_play = np.zeros(100, np.int64)
     one = candidates.Catalogue(
-        [f"{n:02d}" for n in range(100)], days.tolist(), allowed, everything, [0, 0, 0], category, about
+        ids, days.tolist(), allowed, everything, [0, 0, 0], category, about, about_items, in_play
     )
-    history = [[{"day": 18_900, "item": 1, "n": 1}, *({"day": int(day), "item": 5, "n": 1} for day in days[:2])]]
-    users = pa.RecordBatch.from_pydict(
-        {
-            "user_id": [f"u{n:03d}" for n in range(200)],
-            "history": pa.array(history * 200, pa.list_(pa.struct({"day": "int32", "item": "int32", "n": "int32"}))),
-            "factors_0": pa.nulls(200),
-            "factors_1": pa.nulls(200),
-        }
+    bought = [(18_900, 1), *((int(day), 5) for day in days[:2])]
+    users = pa.RecordBatch.from_pylist(
+        [person(f"u{n:03d}", history=[event(day, item) for day, item in bought]) for n in range(200)], PEOPLE
     )
     limits = candidates.Limits(1, 100, 0, 0, WINDOW, negative_share=0.2)
-    (batch,) = candidates._retriever(one, nothing, limits)(iter([users]))
-    found = batch.to_pandas()
+    found = pa.Table.from_batches(candidates._retriever(one, nothing, limits)(iter([users]))).to_pandas()
     rows = found.groupby("as_of_day").size().to_dict()
     assert rows[days[1]] == rows[days[2]] == 200 * 100
     assert rows[days[0]] == pytest.approx(200 * (1 + 99 * 0.2), rel=0.05)
@@ -207,3 +223,35 @@ def test_only_windows_before_the_latest_lose_negatives_and_never_an_outcome() ->
     assert set(thinned[thinned.label == 0].weight) == {5.0}
     assert set(found[(found.as_of_day != days[0]) | (found.label == 1)].weight) == {1.0}
     assert len(set(map(tuple, thinned.groupby("user_id")["item"].agg(list)))) > 190  # each user loses others
+
+
+def test_tonights_counts_are_those_of_the_masks_and_a_label_day_has_none() -> None:
+    active, in_play = 0b110111, np.array([0b111111, 0b011110, 0])
+    masks = {0: (0b000101, 0b100001), 1: (0b000010, 0b010000)}  # shown and outcome by period; item 2 has no row
+    rows = [{"item": item, "shown": shown, "outcome": outcome} for item, (shown, outcome) in masks.items()]
+    listed = [{"item": 1, "rank": 3, "score": 0.5}, {"item": 2, "rank": 1, "score": 0.75}]
+    row = person("u", masks=rows, active=[{"active": active}], listed=listed)
+    (one,) = people.read(pa.RecordBatch.from_pylist([row], PEOPLE))
+    found = candidates.trials_of(one, np.arange(3), in_play, tonight=True)
+    for item in range(3):
+        shown, outcome = masks.get(item, (0, 0))
+        could = [p for p in range(6) if active & in_play[item] & ~shown & (1 << p)]
+        treated = [p for p in range(6) if shown & (1 << p)]
+        counts = [
+            len(treated),
+            sum(outcome >> p & 1 for p in treated),
+            len(could),
+            sum(outcome >> p & 1 for p in could),
+        ]
+        assert [found[name][item] for name in contracts.PAIR_COUNTS] == counts
+    assert found["listed_position"].tolist() == [4, 3, 1]
+    assert np.array_equal(found["listed_score"], np.array([np.nan, 0.5, 0.75], np.float32), equal_nan=True)
+    before = candidates.trials_of(one, np.arange(3), in_play, tonight=False)
+    assert all((before[name] == -1).all() for name in contracts.PAIR_COUNTS)
+    assert all(np.isnan(before[name]).all() for name in contracts.LISTED)
+    assert np.isnan(candidates.trials_of(_nobody(), np.arange(3), in_play, tonight=True)["listed_position"]).all()
+
+
+def _nobody() -> people.Person:
+    (one,) = people.read(pa.RecordBatch.from_pylist([person("nobody")], PEOPLE))
+    return one

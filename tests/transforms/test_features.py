@@ -7,7 +7,7 @@ from pyspark.sql import SparkSession
 from jobs.tables import contracts
 from jobs.transforms import features
 from jobs.transforms.shown import Shown, pair_shown_days
-from tests.transforms.rows import QUIET
+from tests.transforms.rows import QUIET, feature_rows
 
 AS_OF = date(2024, 3, 1)
 
@@ -29,9 +29,8 @@ def rows(spark: SparkSession, ages: list[int]) -> dict[str, float | None]:
     shown = Shown(pair_shown_days(exposures, people, items, run_date, ago(91)), run_date)
     users = features.user_features(days, [AS_OF])
     about = features.item_features(days, shown, items, [AS_OF])
-    pairs = spark.createDataFrame([("u", "i", AS_OF)], "user_id string, item_id string, as_of date")
-    (row,) = features.for_pairs(pairs, users, about, days, shown, [AS_OF]).collect()
-    return dict(row.asDict())
+    (row,) = feature_rows(spark, [("u", "i", AS_OF)], people, items, days, shown, users, about)
+    return row
 
 
 def test_window_excludes_its_as_of_day_and_day_29(spark: SparkSession) -> None:

@@ -10,6 +10,7 @@ from jobs.runtime.site import Opinions, Outcome, Site
 from jobs.tables import contracts
 from jobs.transforms import clean, features, opinions
 from jobs.transforms.shown import Shown, pair_shown_days
+from tests.transforms.rows import feature_rows
 
 DAY, AS_OF = date(2024, 1, 3), date(2024, 3, 1)
 NOON = datetime(2024, 1, 3, 12, tzinfo=UTC)
@@ -160,9 +161,8 @@ def at(spark: SparkSession, as_of: date) -> dict[str, dict[str, float | None]]:
     days = told(spark)
     shown = Shown(pair_shown_days(nothing, people, items, AS_OF, AS_OF - timedelta(days=91)), AS_OF)
     users, about = features.user_features(days, [as_of]), features.item_features(days, shown, items, [as_of])
-    pairs = spark.createDataFrame([(u, "i", as_of) for u in "uv"], "user_id string, item_id string, as_of date")
-    made = features.for_pairs(pairs, users, about, days, shown, [as_of]).collect()
-    return {row.user_id: row.asDict() for row in made}
+    pairs = [(u, "i", as_of) for u in "uv"]
+    return {row["user_id"]: row for row in feature_rows(spark, pairs, people, items, days, shown, users, about)}
 
 
 def test_on_every_as_of_day_the_last_vote_before_it_counts(spark: SparkSession) -> None:

@@ -47,19 +47,17 @@ def test_a_window_holds_exactly_its_days(spark: SparkSession, shown: Shown, wind
         "item_id",
         "before",
         shown.any(before, window).alias("any"),
-        shown.count(before, window).alias("count"),
-        shown.latest(before, window).alias("latest"),
     )
     found = 0
     for row in table.collect():
         ages = [(row.before - day).days for day in planted()[row.user_id, row.item_id]]
         inside = [age for age in ages if 1 <= age <= window]
-        assert (row["any"], row["count"], row["latest"]) == (bool(inside), len(inside), min(inside, default=None))
+        assert row["any"] == bool(inside)
         found += len(inside)
     assert found
 
 
 def test_a_fixed_day_and_a_column_of_it_say_the_same(shown: Shown) -> None:
     day = BEFORE[3]
-    both = shown.pairs.select(shown.count(day, 91).alias("fixed"), shown.count(F.lit(day), 91).alias("column"))
+    both = shown.pairs.select(shown.any(day, 91).alias("fixed"), shown.any(F.lit(day), 91).alias("column"))
     assert [row.fixed for row in both.collect()] == [row.column for row in both.collect()]

@@ -62,15 +62,6 @@ def test_counts_of_items_are_those_of_every_enumerated_trial(tables: dict[str, D
         assert (row.control, row.control_outcomes) == (len(control), sum(control))
 
 
-def test_counts_of_pairs_are_those_of_every_enumerated_trial(spark: SparkSession, tables: dict[str, DataFrame]) -> None:
-    pairs = spark.createDataFrame(list(product("uvw", "ab")), "user_id string, item_id string")
-    for row in trials.pair_counts(pairs, tables["pairs"], tables["active"], tables["items"]).collect():
-        mine = [cell for (u, i, _), cell in by_hand().items() if (u, i) == (row.user_id, row.item_id)]
-        assert (row.treated, row.control) == (sum(t for t, _ in mine), sum(not t for t, _ in mine))
-        assert row.treated_outcomes == sum(t and o for t, o in mine)
-        assert row.control_outcomes == sum(o and not t for t, o in mine)
-
-
 def latest() -> dict[tuple[str, str, int], tuple[bool, bool]]:
     """The trials of the periods that are drawn from: all but the first."""
     assert PERIODS.first == 1
