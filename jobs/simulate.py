@@ -150,7 +150,8 @@ def adjusted(run: Run, night: int) -> list[Shown]:
     made = checks({"metrics": documents, "refutations": refutation.attempts(trials.trials, how, site.seed)}, how)
     failed = [check["name"] for check in made if not check["passed"]]
     model = EffectModel(fit.propensity, fit.effects, how.folds, how.overlap_eps, FEATURES)
-    qini = champions.champion_qini(run.champion, trials, fit.predicted, how, site.seed) if run.champion else None
+    said = champions.says(run.champion, trials) if run.champion else None
+    qini = champions.champion_qini(said, trials, fit.predicted, how, site.seed) if said else None
     decision = decide_uplift(failed, qini, "" if run.champion else "there is no champion")
     if decision.chosen == CHALLENGER:
         run.champion = model

@@ -24,7 +24,7 @@ from jobs.models.engine import Fitted, Predicted
 from jobs.models.metrics import Estimate
 from jobs.models.prior import Prior
 from jobs.models.sample import Sample
-from jobs.models.scoring import EffectModel
+from jobs.models.scoring import EffectModel, Pairs
 from jobs.runtime import registry, report_parts, tracking
 from jobs.runtime.args import JobArgs, run
 from jobs.runtime.choices import Champion
@@ -78,13 +78,15 @@ def load_champion(champion: Champion, adjusted: Sequence[str]) -> tuple[Champion
 
 
 def judge_rules(
-    args: JobArgs, lake: Lake, trials: Sample, predicted: Predicted, models: tuple[EffectModel, EffectModel | None]
+    args: JobArgs, lake: Lake, trials: Sample, predicted: Predicted, model: EffectModel, said: Pairs | None
 ) -> dict[str, Any]:
-    """What ranking by the effect of tonight's model would have brought, beside relevance and the champion's effect."""
-    tonight, champion = models
-    scores = {rules.EFFECT: rules.by_effect(tonight, trials, predicted), rules.RELEVANCE: rules.by_relevance(predicted)}
-    if champion:
-        scores[rules.CHAMPION] = rules.by_champion(champion, trials)
+    """What ranking by the effect of tonight's model would have brought, beside relevance and the champion's effect.
+
+    ``said`` is what the champion says of the trials.
+    """
+    scores = {rules.EFFECT: rules.by_effect(model, trials, predicted), rules.RELEVANCE: rules.by_relevance(predicted)}
+    if said:
+        scores[rules.CHAMPION] = rules.by_champion(said)
     share, draws = lake.read_json("trial_shares")["users"], args.site.effects.bootstrap
     found = rules.judge(trials, predicted, scores, args.site.list_length, share, draws)
     return {
@@ -140,7 +142,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     write_item_effects(lake, items, trials, fitted)
     model = EffectModel(fitted.propensity, fitted.effects, how.folds, how.overlap_eps, adjusted)
     champion, before = load_champion(registry.champion(args, "uplift"), adjusted)
-    qini = champions.champion_qini(before, trials, fitted.predicted, how, seed) if before else None
+    said = champions.says(before, trials) if before else None
+    qini = champions.champion_qini(said, trials, fitted.predicted, how, seed) if said else None
     record = {
         "learner": how.learner,
         "folds": how.folds,
@@ -154,7 +157,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     } | effect_figures.curves(trials, fitted.predicted)
     found = diagnosis.diagnose(trials, fitted, adjusted, how, seed)
     lake.write_json("diagnosis", found)
-    judged = judge_rules(args, lake, trials, fitted.predicted, (model, before))
+    judged = judge_rules(args, lake, trials, fitted.predicted, model, said)
     lake.write_json("off_policy", judged)
     with tracking.nested_run(args, "uplift", INPUTS) as run_id:
         log(record, how)

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from jobs import check_effects, train_uplift
-from jobs.models import causal_graph, diagnosis
+from jobs.models import causal_graph, champions, diagnosis
 from jobs.models.scoring import EffectModel
 from jobs.runtime import registry
 from jobs.runtime.args import JobArgs
@@ -156,10 +156,10 @@ def test_a_champion_of_tonights_columns_is_judged_as_a_rule_beside_tonights_mode
     mine = EffectModel(tonight.propensity, tonight.effects, HOW.folds, HOW.overlap_eps, ADJUSTED)
     args = replace(args, environment=replace(args.environment, lake=str(tmp_path)))
     Lake(args).write_json("trial_shares", {"users": 1.0})
-    found = train_uplift.judge_rules(args, Lake(args), trials, tonight.predicted, (mine, model))
+    found = train_uplift.judge_rules(args, Lake(args), trials, tonight.predicted, mine, champions.says(model, trials))
     assert found["rules"] == ["effect", "relevance", "champion"] and found["length"] == SHOP.list_length
     assert found["metrics"]["ope_gain_over_champion_rule_dr"]["low"] is not None
-    alone = train_uplift.judge_rules(args, Lake(args), trials, tonight.predicted, (mine, None))
+    alone = train_uplift.judge_rules(args, Lake(args), trials, tonight.predicted, mine, None)
     assert alone["rules"] == ["effect", "relevance"]
     assert alone["metrics"].items() <= found["metrics"].items()
 

@@ -9,7 +9,7 @@ from jobs.models import metrics
 from jobs.models.engine import Predicted
 from jobs.models.metrics import Estimate
 from jobs.models.sample import Sample
-from jobs.models.scoring import EffectModel
+from jobs.models.scoring import EffectModel, Pairs
 from jobs.runtime.site import Effects
 
 
@@ -42,14 +42,19 @@ def paired_ndcg(
     return metrics.bootstrap_mean(each[0] - each[1], seed=seed)
 
 
-def champion_qini(model: EffectModel, sample: Sample, predicted: Predicted, how: Effects, seed: int) -> Estimate:
+def says(model: EffectModel, sample: Sample) -> Pairs:
+    """What the effect model of an earlier night says of tonight's trials, which have the features it adjusts for."""
+    trials = sample.trials
+    return model.predict(trials.matrix, trials.users, sample.item, sample.counts, sample.listed)
+
+
+def champion_qini(said: Pairs, sample: Sample, predicted: Predicted, how: Effects, seed: int) -> Estimate:
     """Qini of a champion on tonight's trials with overlap, by tonight's doubly robust scores, as the challenger's is.
 
     Folds are hashes of users, so its predictions are by models that never saw the user. Its calibration did: four
-    numbers that the scores of earlier nights, mostly of the same trials, gave it, which favours it a little. The trials
-    have the features that the champion adjusts for. The 90 % interval resamples users: see ``metrics.targeting``.
+    numbers that the scores of earlier nights, mostly of the same trials, gave it, which favours it a little.
+    ``said`` is what ``says`` returns. The 90 % interval resamples users: see ``metrics.targeting``.
     """
-    part, score = sample.take(predicted.inside), predicted.score[predicted.inside]
-    trials = part.trials
-    effect = model.predict(trials.matrix, trials.users, part.item, part.counts, part.listed).effect
-    return metrics.targeting(effect, score, trials.weight, trials.users, how.bootstrap, seed)["qini"]
+    inside, trials = predicted.inside, sample.trials
+    given = said.effect[inside], predicted.score[inside], trials.weight[inside], trials.users[inside]
+    return metrics.targeting(*given, how.bootstrap, seed)["qini"]

@@ -17,7 +17,7 @@ from jobs.models.metrics import Estimate
 from jobs.models.off_policy import Rounds
 from jobs.models.propensity import effective_sample_size
 from jobs.models.sample import Sample
-from jobs.models.scoring import EffectModel
+from jobs.models.scoring import EffectModel, Pairs
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -33,9 +33,8 @@ def by_effect(model: EffectModel, sample: Sample, predicted: Predicted) -> Float
     return np.where(model.identified(predicted.estimated, sample.item, sample.counts), predicted.effect, low)
 
 
-def by_champion(model: EffectModel, sample: Sample) -> Floats:
+def by_champion(said: Pairs) -> Floats:
     """The effect of a model of an earlier night, as lists are sorted; shape (n,)."""
-    said = model.predict(sample.trials.matrix, sample.trials.users, sample.item, sample.counts, sample.listed)
     return np.where(said.identified, said.effect, said.low)
 
 

@@ -60,13 +60,13 @@ def qini(model: Fitted) -> float:
     """Lower end of the Qini of a model fitted on another night, on the trials of tonight."""
     trials, tonight = night().fit()
     champion = EffectModel(model.propensity, model.effects, HOW.folds, HOW.overlap_eps, ADJUSTED)
-    return champions.champion_qini(champion, trials, tonight.predicted, HOW, 0).low
+    return champions.champion_qini(champions.says(champion, trials), trials, tonight.predicted, HOW, 0).low
 
 
 def test_tonights_own_model_as_champion_differs_from_the_challenger_by_its_calibration_only() -> None:
     trials, tonight = night().fit()
     model = EffectModel(tonight.propensity, tonight.effects, HOW.folds, HOW.overlap_eps, ADJUSTED)
-    found = champions.champion_qini(model, trials, tonight.predicted, HOW, 0)
+    found = champions.champion_qini(champions.says(model, trials), trials, tonight.predicted, HOW, 0)
     challenger = effect_figures.figures(trials, tonight, HOW.bootstrap, 0)["qini"]
     assert isinstance(challenger, Estimate) and found.value == pytest.approx(challenger.value, rel=0.1)
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from jobs.models import rules
+from jobs.models import champions, rules
 from jobs.models.engine import Fitted
 from jobs.models.metrics import Estimate
 from jobs.models.off_policy import METHODS
@@ -60,7 +60,7 @@ def test_gain_of_ranking_by_effect_is_proved_where_it_is_planted_and_intervals_h
     scores = {
         "effect": rules.by_effect(model, trials, models.predicted),
         "relevance": rules.by_relevance(models.predicted),
-        "champion": rules.by_champion(model, trials),
+        "champion": rules.by_champion(champions.says(model, trials)),
     }
     found = judged(trials, models, scores)
     assert set(found) == {
