@@ -122,3 +122,16 @@ def folder(tmp_path: Path) -> Path:
     for name, body in files.items():
         (tmp_path / f"{name}.csv").write_text(body, encoding="utf-8")
     return tmp_path
+
+
+@pytest.fixture
+def loaded(warehouse: Environment, shop: Site, folder: Path, monkeypatch: pytest.MonkeyPatch) -> JobArgs:
+    """A night of the loaded shop, its site file and a lake of its own, as a job's process finds them."""
+    from jobs.tables.load import load_folder
+
+    load_folder(shop, folder, warehouse)
+    (folder / "shop.yaml").write_text(yaml.safe_dump(shop.model_dump(mode="json")), encoding="utf-8")
+    monkeypatch.setenv("WAREHOUSE_URL", warehouse.warehouse_url)
+    monkeypatch.setenv("NIGHTLIFT_SITES", str(folder))
+    monkeypatch.setenv("NIGHTLIFT_LAKE", str(folder / "lake"))
+    return JobArgs(shop, date(2024, 1, 9), replace(warehouse, sites=folder, lake=str(folder / "lake")))

@@ -1,54 +1,24 @@
 """Extraction: only days before the run date, only what is new, and errors that name table, column and site file."""
 
-from dataclasses import replace
 from datetime import date
-from pathlib import Path
 
 import pytest
-import yaml
-from psycopg import sql
 
-from jobs import extract
 from jobs.runtime.args import JobArgs
-from jobs.runtime.environment import Environment
 from jobs.runtime.errors import DataError
-from jobs.runtime.site import Site
 from jobs.tables import contracts
-from jobs.tables import warehouse as tables
 from jobs.tables.lake import FIRST_DAY, Lake
-from jobs.tables.load import load_folder
+from tests.loaded_shop import night, run_sql
 
 FIRST, SECOND = date(2024, 1, 9), date(2024, 1, 11)
-
-
-@pytest.fixture
-def args(warehouse: Environment, shop: Site, folder: Path, monkeypatch: pytest.MonkeyPatch) -> JobArgs:
-    """The loaded shop, its site file and a lake of its own, as a job's process finds them."""
-    load_folder(shop, folder, warehouse)
-    (folder / "shop.yaml").write_text(yaml.safe_dump(shop.model_dump(mode="json")), encoding="utf-8")
-    monkeypatch.setenv("WAREHOUSE_URL", warehouse.warehouse_url)
-    monkeypatch.setenv("NIGHTLIFT_SITES", str(folder))
-    monkeypatch.setenv("NIGHTLIFT_LAKE", str(folder / "lake"))
-    return JobArgs(shop, FIRST, replace(warehouse, sites=folder, lake=str(folder / "lake")))
-
-
-def night(args: JobArgs, day: date) -> Lake:
-    assert extract.main(["--site", "shop", "--date", day.isoformat()]) == 0
-    return Lake(replace(args, date=day))
-
-
-def run_sql(args: JobArgs, statement: str) -> None:
-    with tables.connect(args.environment) as connection:
-        raw = sql.Identifier(args.site.warehouse.raw_schema)
-        tables.execute(connection, sql.SQL(statement).format(raw=raw))  # type: ignore[arg-type]
 
 
 def events(lake: Lake) -> list[str]:
     return lake.read_arrow(contracts.RAW_INTERACTIONS)["event_id"].to_pylist()
 
 
-def test_the_first_night_takes_everything_before_its_date_in_order(args: JobArgs) -> None:
-    lake = night(args, FIRST)
+def test_the_first_night_takes_everything_before_its_date_in_order(loaded: JobArgs) -> None:
+    lake = night(loaded, FIRST)
     assert events(lake) == ["e1", "e2"]
     assert lake.manifest(contracts.RAW_INTERACTIONS)["covers"] == [FIRST_DAY.isoformat(), FIRST.isoformat()]
     users = lake.read_arrow(contracts.RAW_USERS)
@@ -56,41 +26,41 @@ def test_the_first_night_takes_everything_before_its_date_in_order(args: JobArgs
     assert lake.read_arrow(contracts.RAW_EXPOSURES).num_rows == 1
 
 
-def test_the_next_night_takes_what_is_new_and_the_late_days(args: JobArgs) -> None:
-    night(args, FIRST)
+def test_the_next_night_takes_what_is_new_and_the_late_days(loaded: JobArgs) -> None:
+    night(loaded, FIRST)
     run_sql(
-        args,
+        loaded,
         "INSERT INTO {raw}.interactions (event_id, user_id, item_id, event_type, event_ts) VALUES"
         " ('late', 'u1', 'i1', 'view', '2024-01-06T00:00:00Z'),"
         " ('too_late', 'u1', 'i1', 'view', '2024-01-05T23:59:59Z')",
     )
-    lake = night(args, SECOND)
+    lake = night(loaded, SECOND)
     assert events(lake) == ["late", "e3"]
     assert lake.manifest(contracts.RAW_INTERACTIONS)["covers"] == ["2024-01-06", SECOND.isoformat()]
     assert len(lake.history(contracts.RAW_INTERACTIONS)) == 2
 
 
-def test_rows_dated_on_or_after_the_run_date_change_nothing(args: JobArgs) -> None:
-    digests = [entry["sha256"] for entry in night(args, FIRST).manifest(contracts.RAW_INTERACTIONS)["files"]]
-    run_sql(args, "DELETE FROM {raw}.interactions WHERE event_ts >= '2024-01-09T00:00:00Z'")
-    again = [entry["sha256"] for entry in night(args, FIRST).manifest(contracts.RAW_INTERACTIONS)["files"]]
+def test_rows_dated_on_or_after_the_run_date_change_nothing(loaded: JobArgs) -> None:
+    digests = [entry["sha256"] for entry in night(loaded, FIRST).manifest(contracts.RAW_INTERACTIONS)["files"]]
+    run_sql(loaded, "DELETE FROM {raw}.interactions WHERE event_ts >= '2024-01-09T00:00:00Z'")
+    again = [entry["sha256"] for entry in night(loaded, FIRST).manifest(contracts.RAW_INTERACTIONS)["files"]]
     assert again == digests
 
 
-def test_a_missing_column_names_table_column_and_site_file(args: JobArgs) -> None:
-    run_sql(args, "ALTER TABLE {raw}.interactions DROP COLUMN event_type")
+def test_a_missing_column_names_table_column_and_site_file(loaded: JobArgs) -> None:
+    run_sql(loaded, "ALTER TABLE {raw}.interactions DROP COLUMN event_type")
     with pytest.raises(DataError, match=r"raw_\d+\.interactions .*shop\.yaml.*event_type"):
-        night(args, FIRST)
+        night(loaded, FIRST)
 
 
-def test_optional_columns_a_warehouse_lacks_are_null(args: JobArgs) -> None:
-    run_sql(args, "ALTER TABLE {raw}.interactions DROP COLUMN rating")
-    assert night(args, FIRST).read_arrow(contracts.RAW_INTERACTIONS)["rating"].null_count == 2
+def test_optional_columns_a_warehouse_lacks_are_null(loaded: JobArgs) -> None:
+    run_sql(loaded, "ALTER TABLE {raw}.interactions DROP COLUMN rating")
+    assert night(loaded, FIRST).read_arrow(contracts.RAW_INTERACTIONS)["rating"].null_count == 2
 
 
-def test_a_night_before_all_events_fails_and_the_next_still_reads_the_whole_past(args: JobArgs) -> None:
+def test_a_night_before_all_events_fails_and_the_next_still_reads_the_whole_past(loaded: JobArgs) -> None:
     with pytest.raises(DataError, match=r"interactions .*has no row before 2024-01-01"):
-        night(args, date(2024, 1, 1))
-    lake = night(args, FIRST)
+        night(loaded, date(2024, 1, 1))
+    lake = night(loaded, FIRST)
     assert events(lake) == ["e1", "e2"]
     assert lake.manifest(contracts.RAW_INTERACTIONS)["covers"][0] == FIRST_DAY.isoformat()

@@ -3,9 +3,10 @@
 import hashlib
 import json
 import re
+from collections.abc import Hashable
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -18,11 +19,15 @@ Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
 EventType = Annotated[str, Field(min_length=1, max_length=100)]
 Edge = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47} -> [a-z][a-z0-9_]{0,47}$")]
 
+MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec"
+DAYS = "sun mon tue wed thu fri sat"
+CRON = ((0, 59, ""), (0, 23, ""), (1, 31, "l"), (1, 12, MONTHS), (0, 7, DAYS))  # of each field: lowest, highest, names
+
 
 class Settings(BaseModel):
-    """Frozen settings that forbid unknown keys."""
+    """Frozen settings that forbid unknown keys and numbers that are none."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Warehouse(Settings):
@@ -35,6 +40,8 @@ class Warehouse(Settings):
     def _apart(self) -> "Warehouse":
         if self.raw_schema == self.mart_schema:
             raise ValueError("raw_schema and mart_schema must differ")
+        if any(name.startswith("pg_") or name == "information_schema" for name in (self.raw_schema, self.mart_schema)):
+            raise ValueError("pg_... and information_schema belong to PostgreSQL; name schemas of your own")
         return self
 
 
@@ -43,14 +50,16 @@ class Outcome(Settings):
 
     event_types: tuple[EventType, ...] = Field(min_length=1, description="event types that are the outcome")
     window_days: int = Field(7, ge=1, le=91, description="days after showing in which an outcome counts")
-    value: str | None = Field(None, description="interactions column with the value of an outcome")
+    value: Literal["value", "quantity", "rating"] | None = Field(
+        None, description="interactions column with the value of an outcome"
+    )
 
 
 class Clean(Settings):
     """Bounds beyond which an event is quarantined, not believed."""
 
     max_events_per_user_day: int = Field(500, ge=1, description="more than this in one day is bot-like")
-    max_value: float = Field(10_000.0, gt=0, description="a larger value is an error of the source")
+    max_value: float = Field(10_000.0, gt=0, description="a larger value or price is an error of the source")
     max_quantity: float = Field(100_000.0, gt=0, description="a larger quantity is an error of the source")
 
 
@@ -191,7 +200,9 @@ class Site(Settings):
     domain: Literal["ecommerce", "education", "finance", "social", "health"] = Field(
         "ecommerce", description="chooses the default causal graph"
     )
-    seed: int = Field(0, ge=0, description="of everything drawn at random: the same night twice is the same")
+    seed: int = Field(
+        0, ge=0, le=1_000_000_000, description="of everything drawn at random: the same night twice is the same"
+    )
     warehouse: Warehouse = Warehouse()
     outcome: Outcome
     feedback: dict[EventType, float] = Field({}, description="weight of other event types, negative for dislikes")
@@ -216,7 +227,8 @@ class Site(Settings):
     @field_validator("schedule")
     @classmethod
     def _cron(cls, value: str) -> str:
-        if len(value.split()) != 5 or not re.fullmatch(r"[0-9A-Za-z*/,\- ]+", value):
+        fields = value.split()
+        if len(fields) != 5 or not all(map(_is_cron_field, fields, CRON)):
             raise ValueError("must be a cron expression of five fields, such as '0 2 * * *'")
         return value
 
@@ -243,22 +255,48 @@ class Site(Settings):
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+def _is_cron_field(text: str, allowed: tuple[int, int, str]) -> bool:
+    low, high, names = allowed
+    pieces = [
+        re.fullmatch(r"(?:\*|([0-9A-Za-z]+)(?:-([0-9A-Za-z]+))?)(?:/[1-9][0-9]*)?", one) for one in text.split(",")
+    ]
+    words = [word.lower() for piece in pieces if piece for word in piece.groups() if word]
+    known = [low <= int(word) <= high if word.isdigit() else word in names.split() for word in words]
+    return all(pieces) and all(known)
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """Refuses a key that comes twice: of two, YAML takes the last without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """The mapping of a node."""
+        names = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in names:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} comes twice", key.start_mark)
+            names.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def load_site(path: Path) -> Site:
     """The site of one YAML file; SetupError names the file, the key and what is wrong with it."""
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
+        text = json.dumps(document, default=str)  # as JSON a list may be a tuple, and still no text a number
+    except OSError as error:
+        raise SetupError(f"{path}: cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise SetupError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(document, dict):
         raise SetupError(f"{path}: a site file is a mapping of keys, starting with `site:` and `outcome:`")
     try:
-        site = Site.model_validate(document)
+        site = Site.model_validate_json(text, strict=True)
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(str(part) for part in problem['loc']) or 'site file'}: {_say(problem)}"
             for problem in error.errors(include_url=False)
         )
-        raise SetupError(f"{path}: {problems}") from None
+        raise SetupError(f"{path}: {' '.join(problems.split())}") from None
     if site.site != path.stem:
         raise SetupError(f"{path}: site: is {site.site!r}, but the file is named {path.stem!r}; make them the same")
     return site

@@ -33,6 +33,9 @@ SPARK = {
     "int64s": "array<bigint>",
 }
 
+# characters; an index of the warehouse takes no row of more than 2,704 bytes
+LONGEST = {"user_id": 400, "item_id": 400, "event_id": 400, "exposure_id": 400, "category": 200}
+
 
 @dataclass(frozen=True)
 class Table:

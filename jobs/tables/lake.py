@@ -113,8 +113,9 @@ class Lake:
             manifest = self.manifest(table, day)
             start = date.fromisoformat(manifest["covers"][0]) if manifest["covers"] else None
             files = tuple(f"{self._folder(table.name, day)}/{entry['path']}" for entry in manifest["files"])
-            chain.append((manifest, Part(files, start, end)))
-            end = start
+            if end is None or start is None or start < end:  # else later nights looked further back than this one
+                chain.append((manifest, Part(files, start, end)))
+                end = start
             if start is None or start <= FIRST_DAY:
                 break
         return chain[::-1]

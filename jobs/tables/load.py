@@ -14,38 +14,12 @@ from jobs.runtime.environment import Environment
 from jobs.runtime.errors import DataError
 from jobs.runtime.screen import Advance, Screen
 from jobs.runtime.site import Site
-from jobs.tables import warehouse
+from jobs.tables import contracts, warehouse
+from jobs.tables.files import DUCKDB_TYPES, MEANINGS, attribute_type, quoted, scan, sniff
 
 BATCH_ROWS = 200_000
 SHOWN = 5  # bad rows named in an error
 AGAIN = "mend the file and load again (nothing was loaded)"
-
-DUCKDB_TYPES = {
-    "text": "VARCHAR",
-    "character varying": "VARCHAR",
-    "double precision": "DOUBLE",
-    "real": "FLOAT",
-    "bigint": "BIGINT",
-    "integer": "INTEGER",
-    "smallint": "SMALLINT",
-    "boolean": "BOOLEAN",
-    "date": "DATE",
-    "timestamp with time zone": "TIMESTAMPTZ",
-    "timestamptz": "TIMESTAMPTZ",
-    "timestamp without time zone": "TIMESTAMP",
-}
-MEANINGS = {
-    "DOUBLE": "a number",
-    "FLOAT": "a number",
-    "BIGINT": "a whole number",
-    "INTEGER": "a whole number",
-    "SMALLINT": "a whole number",
-    "BOOLEAN": "true or false",
-    "DATE": "a day such as 2024-05-31",
-    "TIMESTAMPTZ": "a time such as 2024-05-31T18:30:00Z",
-    "TIMESTAMP": "a time such as 2024-05-31 18:30:00",
-    "VARCHAR": "text",
-}
 
 
 @dataclass(frozen=True)
@@ -115,15 +89,11 @@ def _find(folder: Path, schema: str, filled: Mapping[str, bool]) -> dict[str, Pa
 
 def _open(source: duckdb.DuckDBPyConnection, table: str, path: Path, known: Mapping[str, str]) -> _File:
     """Read one file as text or typed rows, numbered, and check everything that needs no other table."""
-    literal = "'" + str(path).replace("'", "''") + "'"
     csv = path.suffix == ".csv"
-    reader = (
-        f"read_csv({literal}, all_varchar = true, header = true, nullstr = '')" if csv else f"read_parquet({literal})"
-    )
     first = 2 if csv else 1  # the number a person sees: the line of a CSV with its header, the row of a Parquet file
-    name = f'"read {table}"'
+    name, numbered = f'"read {table}"', f'row_number() OVER () + {first - 1} AS "row "'
     try:
-        source.execute(f'CREATE TABLE {name} AS SELECT row_number() OVER () + {first - 1} AS "row ", * FROM {reader}')
+        source.execute(f"CREATE TABLE {name} AS SELECT {numbered}, * FROM {scan(path)}")
     except duckdb.Error as error:
         said = " ".join(str(error).split())[:300]
         raise DataError(f"{path.name} cannot be read ({said}); {AGAIN}") from None
@@ -134,16 +104,20 @@ def _open(source: duckdb.DuckDBPyConnection, table: str, path: Path, known: Mapp
         raise DataError(
             f"{path.name}: required column {', '.join(missing)} is missing (there: {', '.join(kinds)}); {AGAIN}"
         )
+    taken = {column.lower(): column for column in known}
     for column in kinds:
+        twin = taken.get(column.lower(), column)
+        if twin != column:
+            raise DataError(f"{path.name}: column {column} is {twin} in the warehouse; write it the same; {AGAIN}")
         if len(column.encode()) > 63:
             raise DataError(f"{path.name}: column name {column[:30]}... is longer than 63 bytes; {AGAIN}")
     columns = {
-        column: known.get(column) or (_sniff(source, name, column) if csv else _attribute_type(kind))
+        column: known.get(column) or (sniff(source, name, column) if csv else attribute_type(kind))
         for column, kind in kinds.items()
     }
     file = _File(table, path, columns)
     _check_values(source, name, file)
-    typed = ", ".join(f"TRY_CAST({_q(column)} AS {_duck(file, column)}) AS {_q(column)}" for column in columns)
+    typed = ", ".join(f"TRY_CAST({quoted(column)} AS {_duck(file, column)}) AS {quoted(column)}" for column in columns)
     source.execute(f'CREATE VIEW {file.source} AS SELECT "row ", {typed} FROM {name}')
     return replace(file, rows=_check_unique(source, file))
 
@@ -158,51 +132,24 @@ def _duck(file: _File, column: str) -> str:
     return DUCKDB_TYPES[kind]
 
 
-def _sniff(source: duckdb.DuckDBPyConnection, name: str, column: str) -> str:
-    """Type of an attribute in a CSV: the narrowest every value fits. 007 stays text: it is a code, not a number."""
-    quoted = _q(column)
-    tests = [f"count(*) FILTER ({quoted} IS NOT NULL)", f"count(*) FILTER (regexp_matches({quoted}, '^[+-]?0[0-9]'))"]
-    tests += [f"count(TRY_CAST({quoted} AS {kind}))" for kind in ("BIGINT", "DOUBLE", "TIMESTAMPTZ")]
-    tests.append(f"count(*) FILTER (lower({quoted}) IN ('true', 'false'))")
-    tests.append(f"count(*) FILTER (regexp_matches({quoted}, '^[+-]?[0-9]+$'))")
-    found = source.execute(f"SELECT {', '.join(tests)} FROM {name}").fetchall()[0]
-    filled, codes, whole, numbers, times, truths, digits = found
-    if not filled:
-        return "text"
-    if truths == filled:
-        return "boolean"
-    if codes == 0 and whole == filled and digits == filled:
-        return "bigint"
-    if codes == 0 and numbers == filled:
-        return "double precision"
-    return "timestamptz" if times == filled else "text"
-
-
-def _attribute_type(kind: str) -> str:
-    if kind in ("BOOLEAN",):
-        return "boolean"
-    if kind in ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"):
-        return "bigint"
-    if kind in ("FLOAT", "DOUBLE", "UBIGINT", "HUGEINT") or kind.startswith("DECIMAL"):
-        return "double precision"
-    return "timestamptz" if kind == "DATE" or kind.startswith("TIMESTAMP") else "text"
-
-
 def _check_values(source: duckdb.DuckDBPyConnection, name: str, file: _File) -> None:
     """One pass over the file counts the bad values of every column; only a bad column is read again to name rows."""
     required = warehouse.REQUIRED[file.table]
     rules: dict[tuple[str, str], str] = {}
     for column in file.columns:
-        quoted, kind = _q(column), _duck(file, column)
-        cast = f"TRY_CAST({quoted} AS {kind})"
-        wrong = f"{quoted} IS NOT NULL AND {cast} IS NULL"
+        values, kind = quoted(column), _duck(file, column)
+        cast = f"TRY_CAST({values} AS {kind})"
+        wrong = f"{values} IS NOT NULL AND {cast} IS NULL"
         if kind in ("TIMESTAMPTZ", "TIMESTAMP", "DATE"):
-            wrong = f"{quoted} IS NOT NULL AND ({cast} IS NULL OR NOT isfinite({cast}))"
+            wrong = f"{values} IS NOT NULL AND ({cast} IS NULL OR NOT isfinite({cast}))"
         rules[column, f"not {MEANINGS[kind]}"] = wrong
         if kind == "VARCHAR":
             rules[column, "text with a NUL character"] = f"contains({cast}, chr(0))"
+        if column in contracts.LONGEST and column in warehouse.RAW_COLUMNS[file.table]:
+            longest = contracts.LONGEST[column]
+            rules[column, f"longer than {longest} characters"] = f"length({cast}) > {longest}"
         if column in required:
-            rules[column, "empty"] = f"{quoted} IS NULL" + (f" OR {cast} = ''" if kind == "VARCHAR" else "")
+            rules[column, "empty"] = f"{values} IS NULL" + (f" OR {cast} = ''" if kind == "VARCHAR" else "")
         if file.table == "exposures" and column == "propensity":
             rules[column, "outside (0, 1]"] = f"{cast} IS NOT NULL AND NOT ({cast} > 0 AND {cast} <= 1)"
     counts = source.execute(
@@ -211,14 +158,14 @@ def _check_values(source: duckdb.DuckDBPyConnection, name: str, file: _File) -> 
     for (column, what), rule, count in zip(rules, rules.values(), counts, strict=True):
         if count:
             bad = source.execute(
-                f'SELECT "row ", {_q(column)} FROM {name} WHERE {rule} ORDER BY 1 LIMIT {SHOWN}'
+                f'SELECT "row ", {quoted(column)} FROM {name} WHERE {rule} ORDER BY 1 LIMIT {SHOWN}'
             ).fetchall()
             raise _problem(file, column, count, what, bad)
 
 
 def _check_unique(source: duckdb.DuckDBPyConnection, file: _File) -> int:
     """Rows of the file; DataError where two have the same key."""
-    key = _q(warehouse.KEYS[file.table])
+    key = quoted(warehouse.KEYS[file.table])
     found = source.execute(f"SELECT count(*), count(DISTINCT {key}) FROM {file.source}").fetchall()[0]
     if found[0] != found[1]:
         bad = source.execute(
@@ -235,7 +182,7 @@ def _check_new_keys(
     key = warehouse.KEYS[file.table]
     temporary = f"keys_of_{file.table}"
     with connection.cursor() as cursor:
-        reader = source.cursor().sql(f"SELECT {_q(key)} FROM {file.source}").to_arrow_reader(BATCH_ROWS)
+        reader = source.cursor().sql(f"SELECT {quoted(key)} FROM {file.source}").to_arrow_reader(BATCH_ROWS)
         cursor.adbc_ingest(temporary, reader, mode="create", temporary=True)
     old = warehouse.execute(
         connection,
@@ -249,7 +196,8 @@ def _check_new_keys(
     if old:
         keys = sorted(row[0] for row in old)
         bad = source.execute(
-            f'SELECT "row ", {_q(key)} FROM {file.source} WHERE {_q(key)} = ANY($keys) ORDER BY 1 LIMIT {SHOWN}',
+            f'SELECT "row ", {quoted(key)} FROM {file.source} WHERE {quoted(key)} = ANY($keys)'
+            f" ORDER BY 1 LIMIT {SHOWN}",
             {"keys": keys[:1000]},
         ).fetchall()
         raise _problem(file, key, len(keys), f"a key {schema}.{file.table} already has", bad)
@@ -299,7 +247,7 @@ def _copy(
     if not filled:
         warehouse.drop_raw_keys(connection, schema, file.table)
     order = warehouse.TIMES.get(file.table, warehouse.KEYS[file.table])
-    columns = ", ".join(_q(column) for column in file.columns)
+    columns = ", ".join(quoted(column) for column in file.columns)
     reader = source.cursor().sql(f"SELECT {columns} FROM {file.source} ORDER BY {order}").to_arrow_reader(BATCH_ROWS)
     try:
         rows = warehouse.ingest(connection, schema, file.table, reader, advance)
@@ -321,7 +269,3 @@ def _problem(file: _File, column: str, count: int, what: str, bad: list[tuple[ob
 def _show(value: object) -> str:
     text = repr(value) if isinstance(value, str) else str(value)
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _q(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
