@@ -50,7 +50,7 @@ def _clean(job: JobArgs, lake: Lake, spark: SparkSession, bounds: clean.Bounds) 
     for raw_table, table in PAIRS:
         raw = lake.read_spark(spark, raw_table, tonight_only=True)
         if table in (contracts.USERS, contracts.ITEMS):
-            frame = clean.users(raw) if table is contracts.USERS else clean.items(raw)
+            frame = clean.users(raw) if table is contracts.USERS else clean.items(raw, bounds)
         else:
             known = (lake.read_spark(spark, contracts.USERS), lake.read_spark(spark, contracts.ITEMS))
             check = clean.interactions if table is contracts.INTERACTIONS else clean.exposures

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from jobs.models import causal_graph
+from jobs.runtime import result
 from jobs.runtime.environment import Environment
 from jobs.runtime.errors import NightliftError, SetupError
 from jobs.runtime.site import Site, find_site
@@ -81,5 +82,6 @@ def run(main: Callable[[], int]) -> None:
         if os.environ.get("NIGHTLIFT_DEBUG"):
             traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
+        result.record(**{result.EXIT_CODE: error.exit_code, result.ERROR: str(error)})
         code = error.exit_code
     sys.exit(code)

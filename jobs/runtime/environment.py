@@ -5,6 +5,7 @@ An environment variable wins; otherwise the services of ``$NIGHTLIFT_HOME/servic
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,11 @@ class Environment:
     def mlflow_uri(self) -> str:
         """Address of the MLflow tracking server."""
         return self._address("MLFLOW_TRACKING_URI", "mlflow_uri", "MLflow server")
+
+    @property
+    def mlflow_page(self) -> str:
+        """Address of MLflow for people: without the user and password that a job may need."""
+        return re.sub(r"//[^/@]*@", "//", self.mlflow_uri)
 
     @property
     def spark_remote(self) -> str | None:

@@ -86,6 +86,8 @@ REFUTATIONS = {
 REASONS = {
     "missing_key": "an id or time is missing",
     "duplicate": "a copy of a row that is kept",
+    "long_id": "an id longer than the warehouse can look up",
+    "long_category": "a category longer than the warehouse can look up",
     "unknown_user": "the user is not in the users table",
     "unknown_item": "the item is not in the items table",
     "future": "dated on or after the run date",

@@ -6,8 +6,15 @@ A job knows nothing of a scheduler; started by hand, without the variable, it te
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 VARIABLE = "NIGHTLIFT_RESULT"
+EXIT_CODE, ERROR = "exit_code", "error"  # what a job that failed tells
+
+
+def told(file: Path) -> dict[str, Any]:
+    """What a job has told in ``file``; nothing where it has told nobody."""
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
 
 
 def record(**values: object) -> None:
@@ -15,4 +22,6 @@ def record(**values: object) -> None:
     if not os.environ.get(VARIABLE):
         return
     path = Path(os.environ[VARIABLE])
-    path.write_text(json.dumps((json.loads(path.read_text()) if path.exists() else {}) | values), encoding="utf-8")
+    if not path.parent.exists():  # a driver on another machine
+        return
+    path.write_text(json.dumps(told(path) | values), encoding="utf-8")

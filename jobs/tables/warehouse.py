@@ -13,6 +13,7 @@ import adbc_driver_postgresql.dbapi as adbc
 import psycopg
 import pyarrow as pa
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
 from jobs.runtime.environment import Environment
 from jobs.runtime.errors import SetupError
@@ -138,20 +139,21 @@ def mart_columns() -> dict[str, dict[str, str]]:
 
 def connect(environment: Environment, autocommit: bool = False) -> psycopg.Connection[Any]:
     """A psycopg connection whose session is in UTC; SetupError where the warehouse cannot be reached."""
-    url = environment.warehouse_url
+    url = _checked_url(environment)
     try:
         return psycopg.connect(url, autocommit=autocommit, options="-c timezone=UTC", connect_timeout=10)
     except psycopg.Error as error:
-        raise _unreachable(error) from None
+        raise _unreachable(url, error) from None
 
 
 @contextmanager
 def adbc_connect(environment: Environment) -> Iterator[adbc.Connection]:
     """An ADBC connection: Arrow in and out; commits only where the caller does."""
+    url = _checked_url(environment)
     try:
-        connection = adbc.connect(environment.warehouse_url)
+        connection = adbc.connect(url)
     except adbc.Error as error:
-        raise _unreachable(error) from None
+        raise _unreachable(url, error) from None
     with connection:
         with connection.cursor() as cursor:
             cursor.execute("SET timezone = 'UTC'")
@@ -310,6 +312,24 @@ def _primary_key(connection: Connection, schema: str, table: str) -> str | None:
     return str(rows[0][0]) if rows else None
 
 
-def _unreachable(error: Exception) -> SetupError:
-    said = " ".join(str(error).split())
+def _checked_url(environment: Environment) -> str:
+    """The URL; SetupError where it is none, which repeats nothing of it: any part may be one of a password."""
+    url = environment.warehouse_url
+    try:
+        parts = {key: str(value) for key, value in conninfo_to_dict(url).items() if value is not None}
+    except psycopg.ProgrammingError:
+        parts = {"port": "unknown"}
+    ports = filter(None, parts.get("port", "").split(","))
+    if not all(map(str.isdigit, ports)) or "@" in parts.get("host", "") + parts.get("dbname", ""):
+        raise SetupError(
+            "WAREHOUSE_URL is no libpq URL; in its user and password write % as %25, / as %2F, : as %3A and @ as %40"
+        )
+    return url
+
+
+def _unreachable(url: str, error: Exception) -> SetupError:
+    said = " ".join(str(error).split()).replace(url, "...")
+    password = conninfo_to_dict(url).get("password")
+    if password:
+        said = said.replace(str(password), "...")
     return SetupError(f"the warehouse cannot be reached ({said}); check WAREHOUSE_URL or run `make up`")

@@ -11,6 +11,8 @@ from jobs.tables import contracts
 REASONS = (
     "missing_key",
     "duplicate",
+    "long_id",
+    "long_category",
     "unknown_user",
     "unknown_item",
     "future",
@@ -19,6 +21,8 @@ REASONS = (
     "bad_propensity",
     "bot_like",
 )
+# of the cleaner alone: attributes may have any other name
+PRESENT, KEY_HASH, COPY = (f"nightlift_{name}" for name in ("present", "key_hash", "copy"))
 
 
 @dataclass(frozen=True)
@@ -33,18 +37,20 @@ class Bounds:
 
 def users(raw: DataFrame) -> DataFrame:
     """Users with a ``reason`` column, null where the row is kept."""
-    return _first_of_key(raw, "user_id", [])
+    marked = _first_of_key(raw, "user_id", [])
+    return marked.withColumn("reason", _first_reason({"long_id": _too_long("user_id")}))
 
 
-def items(raw: DataFrame) -> DataFrame:
+def items(raw: DataFrame, bounds: Bounds) -> DataFrame:
     """Items with a ``reason``; an unknown category becomes 'unknown', an impossible price null."""
-    price = F.col("price")
+    price, checks = F.col("price"), {"long_id": _too_long("item_id"), "long_category": _too_long("category")}
     marked = _first_of_key(raw, "item_id", [])
     category = F.when(F.trim("category") == "", None).otherwise(F.col("category"))
     return marked.withColumns(
         {
             "category": F.coalesce(category, F.lit("unknown")),
-            "price": F.when(_finite(price) & (price >= 0), price),
+            "price": F.when(~_impossible(price, bounds.max_value), price),
+            "reason": _first_reason(checks),
         }
     )
 
@@ -98,7 +104,7 @@ def kept(marked: DataFrame) -> DataFrame:
 
 def quarantined(marked: DataFrame, table: contracts.Table) -> DataFrame:
     """The rows that are not, in the QUARANTINE contract: table, reason, key and the row as JSON."""
-    columns = [F.col(name) for name in marked.columns if name != "reason"]
+    columns = [_named(name) for name in marked.columns if name != "reason"]
     return marked.where(F.col("reason").isNotNull()).select(
         F.lit(table.name).alias("table"),
         "reason",
@@ -113,22 +119,29 @@ def _first_of_key(raw: DataFrame, key: str, required: list[str], time: str | Non
     Only keys whose hash is seen twice are sorted, so the usual night pays one narrow count instead of a wide sort.
     """
     hashed = F.xxhash64(F.col(key))
-    repeated = raw.groupBy(hashed.alias("key_hash")).count().where(F.col("count") > 1).select("key_hash")
+    repeated = raw.groupBy(hashed.alias(KEY_HASH)).count().where(F.col("count") > 1).select(KEY_HASH)
     complete = [F.col(name).isNotNull() for name in required]
     present = F.col(key).isNotNull() & (F.trim(F.col(key)) != "")
     for condition in complete:
         present = present & condition
-    marked = raw.withColumn("present", F.coalesce(present, F.lit(False))).join(
-        F.broadcast(repeated), hashed == F.col("key_hash"), how="left"
+    marked = raw.withColumn(PRESENT, F.coalesce(present, F.lit(False))).join(
+        F.broadcast(repeated), hashed == F.col(KEY_HASH), how="left"
     )
-    single = marked.where(F.col("key_hash").isNull() | ~F.col("present")).withColumn("copy", F.lit(1))
-    order = [F.col(name) for name in ([time] if time else []) + sorted(set(raw.columns) - {key, time}) + [key]]
+    single = marked.where(F.col(KEY_HASH).isNull() | ~F.col(PRESENT)).withColumn(COPY, F.lit(1))
+    order = [_named(name) for name in ([time] if time else []) + sorted(set(raw.columns) - {key, time}) + [key]]
     first = Window.partitionBy(key).orderBy(*order)
-    several = marked.where(F.col("key_hash").isNotNull() & F.col("present")).withColumn(
-        "copy", F.row_number().over(first)
-    )
-    reason = F.when(~F.col("present"), "missing_key").when(F.col("copy") > 1, "duplicate")
-    return single.unionByName(several).withColumn("reason", reason).drop("present", "key_hash", "copy")
+    several = marked.where(F.col(KEY_HASH).isNotNull() & F.col(PRESENT)).withColumn(COPY, F.row_number().over(first))
+    reason = F.when(~F.col(PRESENT), "missing_key").when(F.col(COPY) > 1, "duplicate")
+    return single.unionByName(several).withColumn("reason", reason).drop(PRESENT, KEY_HASH, COPY)
+
+
+def _named(name: str) -> Column:
+    """The column of this name, whatever characters an attribute has in it."""
+    return F.col("`" + name.replace("`", "``") + "`")
+
+
+def _too_long(name: str) -> Column:
+    return F.length(name) > contracts.LONGEST[name]
 
 
 def _known(marked: DataFrame, ids: DataFrame, key: str) -> DataFrame:

@@ -20,7 +20,7 @@ PAGE = "/nightlift"  # where the effects page lives below Airflow
 def mlflow_address(environment: Environment) -> str | None:
     """Address of MLflow for a browser: NIGHTLIFT_MLFLOW_UI, else where the jobs find it; None where there is none."""
     try:
-        return (os.environ.get("NIGHTLIFT_MLFLOW_UI") or environment.mlflow_uri).rstrip("/")
+        return (os.environ.get("NIGHTLIFT_MLFLOW_UI") or environment.mlflow_page).rstrip("/")
     except SetupError:
         return None
 

@@ -1,6 +1,5 @@
 """Operators: a job of the night as a process of this environment, or through spark-submit on a cluster."""
 
-import json
 import os
 import shutil
 import signal
@@ -42,6 +41,11 @@ def environment(context: Mapping[str, Any]) -> dict[str, str]:
     return {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "NIGHTLIFT_DAG_RUN": run_id}
 
 
+def final(code: int, line: str) -> AirflowFailException:
+    """The error of a job that no retry mends."""
+    return AirflowFailException(f"{FINAL_CODES[code]}, not retried: {line}")
+
+
 class _Process:
     """One child process in a group of its own, so that killing the task ends all of it."""
 
@@ -61,7 +65,7 @@ class _Process:
             log.info("%s", line.rstrip())
         code = self.child.wait()
         if code in FINAL_CODES:
-            raise AirflowFailException(f"{FINAL_CODES[code]}, not retried: {last}")
+            raise final(code, last)
         if code:
             raise AirflowException(f"exit code {code}: {last}")
 
@@ -87,7 +91,7 @@ def listening(operator: Any, context: Mapping[str, Any]) -> Iterator[dict[str, s
             failure = {NOTE: f"{operator.task_id} failed: {error}"}
             raise
         finally:
-            operator.told = (json.loads(file.read_text()) if file.exists() else {}) | failure
+            operator.told = result.told(file) | failure
             for name, value in operator.told.items():
                 context["ti"].xcom_push(key=name, value=value)
     assets.announce(context["outlet_events"], operator.site, operator.told)
@@ -147,7 +151,13 @@ class SparkJobOperator(SparkSubmitOperator):
             self.application_args = given
             self.env_vars = {"PYSPARK_PYTHON": sys.executable, **env, **(self.env_vars or {})}
             self.py_files = shutil.make_archive(f"{folder}/jobs", "zip", ROOT, "jobs")
-            super().execute(context)
+            try:
+                super().execute(context)
+            except AirflowException as error:  # spark-submit says that the job failed, the job says why
+                told = result.told(Path(env[result.VARIABLE]))
+                if told.get(result.EXIT_CODE) in FINAL_CODES:
+                    raise final(told[result.EXIT_CODE], told[result.ERROR]) from error
+                raise
 
     def on_kill(self) -> None:
         """End the job with the task."""

@@ -212,8 +212,30 @@ def test_spark_submit_runs_a_job_on_the_lake(night: Lake) -> None:
 
 
 @pytest.mark.slow
-def test_spark_submit_of_a_job_without_its_input_fails_and_writes_nothing(night: Lake, tmp_path: Path) -> None:
+def test_spark_submit_of_a_job_without_its_input_fails_for_good_and_writes_nothing(night: Lake, tmp_path: Path) -> None:
     (tmp_path / "lake" / "corner" / "raw_users" / f"run_date={DAY}" / "manifest.json").unlink()
-    with pytest.raises(AirflowException):
+    with pytest.raises(
+        AirflowFailException, match=f"the data are wrong, not retried: raw_users of {DAY} is not in the lake"
+    ):
         submit()
     assert not (tmp_path / "lake" / "corner" / "clean_counts").exists()
+
+
+@pytest.mark.parametrize(
+    ("code", "error"), [(1, AirflowException), (2, AirflowFailException), (3, AirflowFailException)]
+)
+def test_what_a_submitted_job_says_of_its_failure_decides_whether_to_retry(
+    code: int, error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # a submit command that ends as spark-submit does, in 0.1 s: the code of the driver is not always its own
+    told = json.dumps({"exit_code": code, "error": "no rows in users"})
+    (tmp_path / "spark-submit").write_text(f"#!/bin/sh\necho '{told}' > \"$NIGHTLIFT_RESULT\"\nexit 1\n")
+    (tmp_path / "spark-submit").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", json.dumps({"conn_type": "spark", "host": "local[1]"}))
+    given = context(run_date=DAY.isoformat())
+    with pytest.raises(AirflowException) as caught:
+        operators.SparkJobOperator(task_id="clean", site="corner").execute(given)
+    assert type(caught.value) is error
+    assert ("not retried: no rows in users" in str(caught.value)) == (code in operators.FINAL_CODES)
+    assert given["ti"]["error"] == "no rows in users"

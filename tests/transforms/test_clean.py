@@ -80,9 +80,11 @@ def test_a_propensity_outside_0_to_1_is_no_propensity(spark: SparkSession) -> No
 
 
 def test_an_unknown_category_and_an_impossible_price(spark: SparkSession) -> None:
-    raw = spark.createDataFrame([("a", None, -1.0), ("b", " ", 2.0)], "item_id string, category string, price double")
-    rows = {row.item_id: (row.category, row.price) for row in clean.items(raw).collect()}
-    assert rows == {"a": ("unknown", None), "b": ("unknown", 2.0)}
+    raw = spark.createDataFrame(
+        [("a", None, -1.0), ("b", " ", 2.0), ("c", "milk", 100.5)], "item_id string, category string, price double"
+    )
+    rows = {row.item_id: (row.category, row.price) for row in clean.items(raw, BOUNDS).collect()}
+    assert rows == {"a": ("unknown", None), "b": ("unknown", 2.0), "c": ("milk", None)}
 
 
 def test_users_without_any_attribute(spark: SparkSession) -> None:

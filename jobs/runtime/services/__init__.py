@@ -102,7 +102,7 @@ def addresses(environment: Environment, site: str = "", day: date | None = None)
     return {
         "Airflow": f"{record.get('airflow_url', 'not running')}  (user admin, password in "
         f"{environment.home / 'airflow-admin-password'})",
-        "MLflow": environment.mlflow_uri,
+        "MLflow": environment.mlflow_page,
         **{
             label: page.as_uri() if page.exists() else f"no night has written {page} yet"
             for label, page in shown.items()
