@@ -20,23 +20,7 @@ from jobs.runtime.site import Site
 from jobs.tables import contracts
 from jobs.tables import warehouse as tables
 from jobs.tables.load import load_folder
-
-HOSTILE = (
-    "Robert'); DROP TABLE users; --",
-    'say "hi"',
-    "a,b;c|d\te",
-    "two\nlines",
-    "zażółć gęślą 日本語 🛒",
-    "' OR '1'='1",
-    "$$ {raw} %s %(x)s \\ `",
-    "#comment",
-    "<script>alert(1)</script>",
-    "\N{RIGHT-TO-LEFT OVERRIDE}abc",
-    "NULL",
-    "007",
-    "x" * 400,
-    "🛒" * 400,
-)
+from tests.hostile import HOSTILE
 
 
 def write(folder: Path, name: str, *rows: tuple[object, ...]) -> None:
