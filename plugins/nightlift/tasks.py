@@ -25,7 +25,7 @@ GROUPS = {
 TASKS = {
     "extract": (
         "Copies new rows from the warehouse to the lake.",
-        "The warehouse is away, or a table or required column is missing.",
+        "The warehouse is away, or a table or required column is missing or has a type that cannot be it.",
     ),
     "check_raw": (
         "Checks the raw tables and writes their Data Docs.",

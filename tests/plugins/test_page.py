@@ -247,3 +247,20 @@ def test_spark_logs_are_shown_to_who_may_read_every_site(web: Web, shop: Site, t
         assert answer.status_code == 404 and "secret" not in answer.text
     assert web.client("guest").get(f"/nightlift/spark/{shop.site}/local-1").status_code == 404
     assert web.client().get(f"/nightlift/spark/{shop.site}/local-1").status_code == 303
+
+
+def test_every_address_of_the_app_wants_a_login(web: Web, shop: Site) -> None:
+    from nightlift.page import app
+
+    paths = {route.path for route in app.routes if hasattr(route, "path")}
+    assert {"/", "/sites/{site}", "/spark/{site}/{application}", "/docs/{kind}/{site}/{path:path}"} <= paths
+    for path in paths:
+        address = path.replace(":path", "").format(
+            site=shop.site, name="page.css", application="x", kind="reports", path="x"
+        )
+        for method in ("GET", "POST", "PUT", "DELETE"):
+            answer = web.client().request(method, f"/nightlift{address}", headers={"accept": "application/json"})
+            assert answer.status_code in ((401,) if method == "GET" else (401, 404, 405)), (method, path)
+    for path in ("/openapi.json", "/docs", "/redoc"):
+        answer = web.client().get(f"/nightlift{path}", headers={"accept": "application/json"})
+        assert answer.status_code in (401, 404) and "paths" not in answer.text
