@@ -26,7 +26,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def tables() -> str:
     """Tables people write, tables people read, and those of the lake."""
-    from jobs.tables import contracts, warehouse, words
+    from jobs.tables import contracts, mart_schema, warehouse, words
 
     written = [
         f"### {name}\n\nKey: `{warehouse.KEYS[name]}`. Further columns are attributes and become features.\n\n"
@@ -39,7 +39,7 @@ def tables() -> str:
         )
         for name, columns in warehouse.RAW_COLUMNS.items()
     ]
-    mart = warehouse.mart_columns()
+    mart = mart_schema.columns()
     read = [
         f"### {name}\n\n{meaning}\n\n"
         + table(

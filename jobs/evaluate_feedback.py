@@ -214,6 +214,7 @@ def running_document(args: JobArgs, experiment: Experiment, running: Mapping[str
     labels = {f"lift_running_segment_{row.segment}": row.segment_label for row in profiles.itertuples()}
     return {
         "since": experiment.start.run_date.isoformat(),
+        "version_id": experiment.start.version_id,
         "users": len(experiment.held_out),
         "held_out": int(experiment.held_out.sum()),
         "figures": {name: as_document(figure) for name, figure in running.items()},

@@ -16,7 +16,7 @@ from psycopg import sql
 from jobs.runtime import result
 from jobs.runtime.args import JobArgs, run
 from jobs.runtime.errors import DataError
-from jobs.tables import arrivals, raw, warehouse
+from jobs.tables import arrivals, raw, roles, warehouse
 from jobs.tables.contracts import ARROW, RAW_EXPOSURES, RAW_INTERACTIONS, RAW_ITEMS, RAW_USERS, Table
 from jobs.tables.lake import FIRST_DAY, Lake
 
@@ -160,7 +160,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     nights = lake.dates(arrivals.EXTRACTED)
     before = lake.manifest(arrivals.EXTRACTED, nights[-1])["document"] if nights else {}
     with warehouse.adbc_connect(args.environment) as connection:
+        roles.make(connection)
+        roles.grant_raw(connection, args.site.warehouse.raw_schema)
+        connection.commit()
         warehouse.execute(connection, sql.SQL("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
+        roles.act_as(connection, roles.LOADER)
         tables = check(args, connection)
         require_rows(args, lake, connection)
         for table in TABLES:

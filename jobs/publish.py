@@ -13,7 +13,7 @@ from jobs.models.decisions import CHALLENGER, CHAMPION, RELEVANCE
 from jobs.models.metrics import Estimate, of_document
 from jobs.runtime import registry, result, tracking
 from jobs.runtime.args import JobArgs, run
-from jobs.tables import versions
+from jobs.tables import retention, versions
 from jobs.tables.contracts import ITEM_EFFECTS, RECOMMENDATIONS, RELEVANCE_LISTS, RUN_METRICS, USER_PROFILES
 from jobs.tables.lake import Lake
 
@@ -52,6 +52,14 @@ def publish(args: JobArgs, lake: Lake, lists: pa.Table, metrics: pa.Table, verdi
     return done
 
 
+def drop_old(args: JobArgs, lake: Lake, version: str) -> None:
+    """Drop versions older than ``keep_days``, but not tonight's, nor the one with which the control group began."""
+    running = lake.read_json("feedback")["running"]
+    gone = retention.drop_old(args.site, args.environment, {version, *([running["version_id"]] if running else [])})
+    if gone:
+        print(f"dropped {len(gone)} versions of more than {args.site.keep_days} days before: {', '.join(gone)}")
+
+
 def rows_by_table(lake: Lake) -> dict[str, int]:
     """Rows of each table that the mart gets."""
     return {table.name: int(lake.manifest(table)["rows"]) for table in (RECOMMENDATIONS, *BESIDE, RUN_METRICS)}
@@ -82,6 +90,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         mlflow.set_tags({name: done[name] for name in ("version_id", "state", "checksum")})
     note = f"{done['state']}: version {done['version_id']} of {args.date}, {done['rows']:,} rows; {verdict}"
     print(note)
+    if not args.dry_run:
+        drop_old(args, lake, done["version_id"])
     result.record(note=note, run_date=args.date.isoformat(), version_id=done["version_id"])
     if done["state"] == "published":
         result.record(published_rows=rows_by_table(lake))

@@ -93,6 +93,7 @@ def write(job: JobArgs, version: str, day: date, **changed: object) -> JobArgs:
     for name, table in beside().items():
         lake.write_arrow(contracts.TABLES[name], table)
     holds = made["uplift_version"][0].as_py() is not None
+    lake.write_json("feedback", {"running": None})
     lake.write_json("effects_gate", {"passed": holds, "checks": []})
     for model, chosen in (("ranker", "challenger"), ("uplift", "challenger" if holds else "relevance")):
         lake.write_json(f"chosen_{model}", choice(chosen))

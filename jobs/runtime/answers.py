@@ -34,7 +34,7 @@ EXPLAINED = (
     "run_date",
 )
 LIST_HEAD = ("place", "item", "category", "relevance", "effect and 90 % interval, pp", "identified", "policy", "reason")
-STATUS_HEAD = ("night of", "version", "state", "places", "ranker", "uplift", "loaded", "verdict")
+STATUS_HEAD = ("night of", "version", "state", "places", "ranker", "uplift", "shown from", "verdict")
 POLICIES = {
     "adjusted": "ranked by what showing the item changes",
     "relevance": "ranked by relevance alone: a user of the control group, or effects that were not proved",
@@ -144,16 +144,22 @@ def status_words(site: Site, rows: Sequence[Row]) -> tuple[str, Words]:
         [
             str(row["run_date"]),
             row["version_id"],
-            "published" if row["published"] else "published before" if row["published_at"] else "loaded only",
+            _state(row),
             f"{row['rows']:,}",
             row["ranker_version"],
             row["uplift_version"] or "none",
-            f"{row['loaded_at']:%Y-%m-%d %H:%M}",
+            f"{row['published_at']:%Y-%m-%d %H:%M}" if row["published_at"] else "never",
             row["verdict"],
         ]
         for row in rows
     ]
     return headline, cells
+
+
+def _state(row: Mapping[str, Any]) -> str:
+    """Published, or what became of a version that is not; without lists there is nothing to roll back to."""
+    before = "published before" if row["published_at"] else "loaded only"
+    return "published" if row["published"] else f"{before}, lists dropped" if row["dropped_at"] else before
 
 
 def _nothing(site: Site) -> str:

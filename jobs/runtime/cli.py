@@ -209,15 +209,18 @@ def rollback(site: SiteName = DEMO, version: Annotated[str, typer.Option(help="d
       python -m jobs rollback --site shop
       python -m jobs rollback --site shop --version 0123456789abcdef
     """
+    from jobs.runtime import answers
     from jobs.tables import versions
 
     environment = Environment.load()
-    moved = versions.rollback(find_site(site, environment.sites), environment, version or None)
+    settings = find_site(site, environment.sites)
+    moved = versions.rollback(settings, environment, version or None)
     _say(
         f"published again: the night of {moved['run_date']}, version {moved['to']}, made by ranker"
         f" {moved['ranker_version']} and uplift model {moved['uplift_version'] or 'none'};"
         f" readers saw {moved['from']} before"
     )
+    screen.table(answers.STATUS_HEAD, answers.status_words(settings, versions.status(settings, environment))[1])
     _say("the champion aliases in MLflow stay where they are; the next night that publishes moves them")
 
 

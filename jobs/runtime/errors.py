@@ -17,3 +17,9 @@ class SetupError(NightliftError):
     """The machine or its settings are wrong: Java, Python, a port, the disk, a registry, a site file."""
 
     exit_code = 3
+
+
+class AwayError(SetupError):
+    """A service does not answer: it may be back soon, so Airflow runs the task again."""
+
+    exit_code = 1

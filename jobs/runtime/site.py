@@ -214,6 +214,9 @@ class Site(Settings):
     holdout_share: Share = Field(0.05, description="users who keep the relevance list: the measured control group")
     explore_share: Share = Field(0.05, description="places filled at random with a known probability")
     late_days: int = Field(3, ge=0, le=60, description="how far back a night looks for late events")
+    keep_days: int = Field(
+        100, ge=1, description="lists of nights longer before the published one are dropped; the published one never"
+    )
     schedule: str = Field("0 2 * * *", description="when the night runs, UTC, as cron has it")
     clean: Clean = Clean()
     opinions: Opinions = Opinions()
@@ -236,6 +239,8 @@ class Site(Settings):
     def _possible(self) -> "Site":
         if self.ranking.objective == "value" and self.outcome.value is None:
             raise ValueError("ranking.objective is 'value' but outcome.value names no column")
+        if self.keep_days < self.outcome.window_days:
+            raise ValueError("keep_days must be at least outcome.window_days, or lists go before they are judged")
         if self.candidates.popularity < self.list_length:
             raise ValueError("candidates.popularity must be at least list_length, or new users get short lists")
         both = set(self.outcome.event_types) & set(self.feedback)

@@ -11,7 +11,7 @@ from psycopg import sql
 
 from jobs.runtime.args import JobArgs
 from jobs.runtime.site import Site
-from jobs.tables import warehouse
+from jobs.tables import mart_schema, roles, warehouse
 from jobs.tables.contracts import EXPLORED, EXPOSURES, INTERACTIONS, Table
 from jobs.tables.lake import Lake
 
@@ -28,29 +28,32 @@ class Version:
 def published_versions(args: JobArgs) -> list[Version]:
     """What was published last for each run date before tonight, oldest first.
 
-    A version that was loaded but never pointed at (a newer night was published) is not among them.
+    A version that was loaded but never pointed at (a newer night was published) is not among them, nor is one whose
+    lists were dropped.
     """
     mart = args.site.warehouse.mart_schema
-    names = {name: warehouse.ident(mart, name) for name in ("versions", "run_metrics")}
-    with warehouse.connect(args.environment) as connection:
-        if "published_at" not in warehouse.column_types(connection, mart, "versions"):
+    query = sql.SQL(
+        "SELECT DISTINCT ON (v.run_date) v.version_id, v.run_date, m.value FROM {versions} v"
+        " LEFT JOIN {run_metrics} m ON m.version_id = v.version_id AND m.metric = 'holdout_share'"
+        " WHERE v.published_at IS NOT NULL AND v.dropped_at IS NULL AND v.run_date < {before}"
+        " ORDER BY v.run_date, v.published_at DESC"
+    )
+    with mart_schema.reading(args.environment, mart) as connection:
+        if connection is None:
             return []
-        query = sql.SQL(
-            "SELECT DISTINCT ON (v.run_date) v.version_id, v.run_date, m.value FROM {versions} v"
-            " LEFT JOIN {run_metrics} m ON m.version_id = v.version_id AND m.metric = 'holdout_share'"
-            " WHERE v.published_at IS NOT NULL AND v.run_date < %s ORDER BY v.run_date, v.published_at DESC"
-        ).format(**names)
-        return [Version(*row) for row in connection.execute(query, (args.date,)).fetchall()]
+        given = query.format(**mart_schema.views(mart), before=sql.Literal(args.date))
+        return [Version(*row) for row in warehouse.execute(connection, given)]
 
 
 def _rows(args: JobArgs, table: str, columns: Sequence[str], version: str) -> pd.DataFrame:
     """Distinct values of ``columns`` among a version's rows, in their order."""
     query = sql.SQL("SELECT DISTINCT {} FROM {} WHERE version_id = {}").format(
         sql.SQL(", ").join(map(sql.Identifier, columns)),
-        warehouse.ident(args.site.warehouse.mart_schema, table),
+        mart_schema.views(args.site.warehouse.mart_schema)[table],
         sql.Literal(version),
     )
     with warehouse.adbc_connect(args.environment) as connection, connection.cursor() as cursor:
+        roles.act_as(connection, roles.READER)
         cursor.execute(warehouse.text(query))
         return cursor.fetch_arrow_table().to_pandas().sort_values(list(columns), kind="stable", ignore_index=True)
 

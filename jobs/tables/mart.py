@@ -16,20 +16,11 @@ from psycopg.rows import dict_row
 from jobs.runtime.environment import Environment
 from jobs.runtime.errors import NightliftError
 from jobs.runtime.site import Site
-from jobs.tables import warehouse
+from jobs.tables import mart_schema, roles, warehouse
 
 Row = dict[str, Any]
 SECONDS = 5  # a query may take
 LAST = "\U0010ffff"  # no id goes on with it: prefix + LAST is above everything that starts with the prefix
-TABLES = (
-    "versions",
-    "published",
-    "recommendations_history",
-    "relevance_lists",
-    "item_effects",
-    "user_profiles",
-    "run_metrics",
-)
 
 
 @dataclass(frozen=True)
@@ -40,8 +31,8 @@ class Mart:
     connection: psycopg.Connection[Any]
 
     def rows(self, query: str, *values: object) -> list[Row]:
-        """Rows of a query; ``{table}`` becomes the quoted name, ``%s`` a bound value."""
-        names = {name: warehouse.ident(self.site.warehouse.mart_schema, name) for name in TABLES}
+        """Rows of a query; ``{table}`` becomes the quoted name of its view, ``%s`` a bound value."""
+        names = mart_schema.views(self.site.warehouse.mart_schema)
         cursor = self.connection.cursor(row_factory=dict_row)
         return cursor.execute(sql.SQL(query).format(**names), values).fetchall()
 
@@ -54,11 +45,13 @@ class Mart:
         return rows[0] if rows else None
 
     def versions(self, limit: int | None, offset: int = 0) -> list[Row]:
-        """Versions (None: all), newest first; ``published`` says which one is, ``published_at`` when it last was."""
+        """Versions that have lists (None: all), newest first; ``published`` says which one is, ``published_at`` when
+        it last was.
+        """
         return self.rows(
             "SELECT v.version_id, v.run_date, v.rows, v.checksum, v.ranker_version, v.uplift_version, v.mlflow_run_id,"
             " v.loaded_at, v.published_at, v.verdict, p.version_id IS NOT NULL AS published FROM {versions} v"
-            " LEFT JOIN {published} p ON p.version_id = v.version_id"
+            " LEFT JOIN {published} p ON p.version_id = v.version_id WHERE v.dropped_at IS NULL"
             " ORDER BY v.run_date DESC, v.loaded_at DESC, v.version_id LIMIT %s OFFSET %s",
             limit,
             offset,
@@ -172,9 +165,19 @@ class Mart:
         return str(rows[0]["user_id"])
 
     def items(self, ids: Sequence[str]) -> dict[str, Row]:
-        """Title and category of items as the raw items have them; what is empty or no column there is None."""
+        """Title and category of items as the raw items have them; what is empty, no column there or not granted to
+        readers is None.
+        """
         raw = self.site.warehouse.raw_schema
-        known = warehouse.column_types(self.connection, raw, "items")
+        columns = self.rows(
+            "SELECT a.attname AS name FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid"
+            " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = 'items'"
+            " AND a.attname = ANY(%s) AND has_schema_privilege(n.oid, 'USAGE')"
+            " AND has_column_privilege(c.oid, a.attnum, 'SELECT')",
+            raw,
+            list(roles.NAMES),
+        )
+        known = {row["name"] for row in columns}
         if "item_id" not in known:
             return {}
         words = [
@@ -192,18 +195,16 @@ class Mart:
 
 @contextmanager
 def read(site: Site, environment: Environment) -> Iterator[Mart | None]:
-    """The mart in one read-only snapshot; None where no night has published into it yet.
+    """The mart in one read-only snapshot, as a reader; None where no night has published into it yet.
 
     Raises SetupError where the warehouse is away and NightliftError where it refuses a query or takes too long.
     """
     schema = site.warehouse.mart_schema
-    with warehouse.connect(environment) as connection:
-        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        connection.read_only = True
+    with mart_schema.reading(environment, schema, psycopg.IsolationLevel.REPEATABLE_READ) as connection:
         try:
-            connection.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(sql.Literal(f"{SECONDS}s")))
-            ready = "published_at" in warehouse.column_types(connection, schema, "versions")
-            yield Mart(site, connection) if ready else None
+            if connection:
+                connection.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(sql.Literal(f"{SECONDS}s")))
+            yield Mart(site, connection) if connection else None
         except psycopg.errors.QueryCanceled:
             raise NightliftError(
                 f"{schema}: a query took more than {SECONDS} s; run ANALYZE there or look for what locks it"

@@ -6,10 +6,11 @@ publisher leaves nothing behind.
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
+import psycopg
 import pyarrow as pa
 from psycopg import sql
 from psycopg.rows import dict_row
@@ -17,9 +18,10 @@ from psycopg.rows import dict_row
 from jobs.runtime.environment import Environment
 from jobs.runtime.errors import DataError, NightliftError
 from jobs.runtime.site import Site
-from jobs.tables import warehouse
+from jobs.tables import mart_schema, roles, warehouse
 
 Row = dict[str, Any]
+HEAD = ("version_id", "run_date", "ranker_version", "uplift_version", "mlflow_run_id", "rows", "checksum")
 AUDITS = {
     "its rows are of more than one night": (
         "SELECT count(DISTINCT (version_id, run_date, ranker_version, uplift_version, mlflow_run_id)) <> 1 FROM {new}"
@@ -78,56 +80,76 @@ def publish(
     if not re.fullmatch(r"[0-9a-f]{8,40}", version):
         raise DataError(f"version_id {version!r} is not a hash")
     with warehouse.adbc_connect(environment) as connection:
-        warehouse.create_mart(connection, mart)
-        warehouse.lock(connection, f"nightlift publish {mart}")
-        known = _select(
-            connection, "SELECT checksum FROM {versions} WHERE version_id = {version}", mart, version=version
-        )
+        mart_schema.make(connection, mart)
+        lock(connection, mart)
+        roles.act_as(connection, roles.LOADER)
+        query = "SELECT checksum, dropped_at IS NOT NULL FROM {versions} WHERE version_id = {version}"
+        known = _select(connection, query, mart, version=version)
         if known and known[0][0] != head["checksum"]:
             raise DataError(
                 f"version {version} was loaded before with other rows (checksum {known[0][0][:12]}, now"
                 f" {head['checksum'][:12]}); the night is not deterministic: nothing was published"
             )
-        if not known:
-            _load(connection, site, version, lists, beside, head, verdict)
+        if not known or known[0][1]:
+            _load(connection, site, lists, beside, head, verdict)
         state = _point(connection, mart, head, verdict, force, known=bool(known))
         connection.commit()
     return head | {"state": state}
 
 
+def lock(connection: warehouse.Connection, mart: str) -> None:
+    """Be the only one who loads, points at or drops versions of ``mart`` until the transaction ends."""
+    warehouse.lock(connection, f"nightlift publish {mart}")
+
+
+def partition(version: str) -> str:
+    """Table of a version's lists."""
+    return f"recommendations_{version}"
+
+
 def _load(
     connection: warehouse.adbc.Connection,
     site: Site,
-    version: str,
     lists: pa.Table,
     beside: Mapping[str, pa.Table],
     head: Row,
     verdict: str,
 ) -> None:
-    mart, partition = site.warehouse.mart_schema, f"recommendations_{version}"
-    new = warehouse.ident(mart, partition)
-    history = warehouse.ident(mart, "recommendations_history")
-    warehouse.execute(connection, sql.SQL("DROP TABLE IF EXISTS {}").format(new))
-    warehouse.execute(connection, sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING ALL)").format(new, history))
-    warehouse.ingest(connection, mart, partition, lists)
+    """Owner and loader take turns: the one makes the version's table, the other fills and audits it, and has no right
+    to it any more once it is part of the history.
+    """
+    mart, version = site.warehouse.mart_schema, str(head["version_id"])
+    new = warehouse.ident(mart, partition(version))
+    history, loader = warehouse.ident(mart, "recommendations_history"), warehouse.ident(roles.LOADER)
+
+    def run(statement: str, **names: sql.Composable) -> list[tuple[Any, ...]]:
+        given = {"new": new, "history": history, "loader": loader, **names}
+        return warehouse.execute(connection, sql.SQL(statement).format(**given))
+
+    roles.act_as(connection, roles.OWNER)
+    run("DROP TABLE IF EXISTS {new}")
+    run("CREATE TABLE {new} (LIKE {history} INCLUDING ALL)")
+    run("GRANT SELECT, INSERT ON {new} TO {loader}")
+    for name in beside:  # what was left of it where it had been dropped
+        run("DELETE FROM {table} WHERE version_id = {id}", table=warehouse.ident(mart, name), id=sql.Literal(version))
+    roles.act_as(connection, roles.LOADER)
+    warehouse.ingest(connection, mart, partition(version), lists)
     for problem, query in AUDITS.items():
-        audit = sql.SQL(query).format(new=new, list_length=sql.Literal(site.list_length))
-        if warehouse.execute(connection, audit)[0][0]:
+        if run(query, list_length=sql.Literal(site.list_length))[0][0]:
             raise DataError(f"the new version {version} of {mart}.recommendations: {problem}; nothing was published")
-    warehouse.execute(connection, sql.SQL("ALTER TABLE {} ADD PRIMARY KEY (user_id, rank)").format(new))
-    warehouse.execute(
-        connection,
-        sql.SQL("ALTER TABLE {} ATTACH PARTITION {} FOR VALUES IN ({})").format(history, new, sql.Literal(version)),
-    )
-    warehouse.execute(connection, sql.SQL("ANALYZE {}").format(new))
-    values = [head[name] for name in ("version_id", "run_date", "ranker_version", "uplift_version", "mlflow_run_id")]
-    warehouse.execute(
-        connection,
-        sql.SQL("INSERT INTO {} VALUES ({}, now(), {})").format(
-            warehouse.ident(mart, "versions"),
-            sql.SQL(", ").join(map(sql.Literal, [*values, head["rows"], head["checksum"]])),
-            sql.Literal(verdict),
-        ),
+    roles.act_as(connection, roles.OWNER)
+    run("REVOKE ALL ON {new} FROM {loader}")
+    run("ALTER TABLE {new} ADD PRIMARY KEY (user_id, rank)")
+    run("ALTER TABLE {history} ATTACH PARTITION {new} FOR VALUES IN ({id})", id=sql.Literal(version))
+    run("ANALYZE {new}")
+    roles.act_as(connection, roles.LOADER)
+    values = [*(head[name] for name in HEAD), verdict]
+    run(
+        "INSERT INTO {versions} ({names}, verdict, loaded_at) VALUES ({values}, now())"
+        " ON CONFLICT (version_id) DO UPDATE SET loaded_at = now(), dropped_at = NULL",
+        versions=warehouse.ident(mart, "versions"),
+        names=sql.SQL(", ").join(map(sql.Identifier, HEAD)),
+        values=sql.SQL(", ").join(map(sql.Literal, values)),
     )
     for name, table in beside.items():
         table = table.add_column(0, "version_id", pa.array([version] * table.num_rows, pa.string()))
@@ -140,14 +162,14 @@ def _point(
     connection: warehouse.Connection, mart: str, head: Row, verdict: str, force: bool, known: bool = False
 ) -> str:
     """Compare and set: an older run date never replaces a newer one, nor a rerun a rollback, unless forced."""
+    roles.act_as(connection, roles.PUBLISHER)
     now = _select(connection, "SELECT version_id, run_date FROM {published} WHERE table_name = 'recommendations'", mart)
     if now and now[0][0] == head["version_id"]:
         return "unchanged"
     if now and (known or now[0][1] > head["run_date"]) and not force:
         return "kept"
-    columns = ["version_id", "run_date", "ranker_version", "uplift_version", "mlflow_run_id", "rows", "checksum"]
-    names = sql.SQL(", ").join(map(sql.Identifier, columns))
-    values = sql.SQL(", ").join(sql.Literal(head[name]) for name in columns)
+    names = sql.SQL(", ").join(map(sql.Identifier, HEAD))
+    values = sql.SQL(", ").join(sql.Literal(head[name]) for name in HEAD)
     warehouse.execute(
         connection,
         sql.SQL(
@@ -174,70 +196,72 @@ def _select(connection: warehouse.Connection, query: str, mart: str, **values: o
     )
 
 
-def _rows(site: Site, environment: Environment, query: str, values: tuple[object, ...] = ()) -> list[Row]:
-    mart = site.warehouse.mart_schema
-    tables = ("versions", "published")
-    with warehouse.connect(environment) as connection:
-        if not warehouse.column_types(connection, mart, "published"):
-            return []
-        cursor = connection.cursor(row_factory=dict_row)
-        names = {name: warehouse.ident(mart, name) for name in tables}
-        return cursor.execute(sql.SQL(query).format(**names), values).fetchall()
-
-
 def status(site: Site, environment: Environment) -> list[Row]:
-    """Every version, newest first, and which one is published."""
-    return _rows(
-        site,
-        environment,
-        "SELECT v.version_id, v.run_date, p.version_id IS NOT NULL AS published, v.published_at, v.loaded_at, v.rows,"
-        " v.checksum, v.ranker_version, v.uplift_version, v.mlflow_run_id, v.verdict FROM {versions} v"
-        " LEFT JOIN {published} p ON p.version_id = v.version_id ORDER BY v.run_date DESC, v.loaded_at DESC",
+    """Every version, newest first, which one is published, and which have no lists any more (``dropped_at``)."""
+    mart = site.warehouse.mart_schema
+    with mart_schema.reading(environment, mart) as connection:
+        return _chain(connection, mart_schema.views(mart)) if connection else []
+
+
+def _chain(connection: psycopg.Connection[Any], names: Mapping[str, sql.Composable]) -> list[Row]:
+    query = sql.SQL(
+        "SELECT v.version_id, v.run_date, p.version_id IS NOT NULL AS published, v.published_at, v.loaded_at,"
+        " v.dropped_at, v.rows, v.checksum, v.ranker_version, v.uplift_version, v.mlflow_run_id, v.verdict"
+        " FROM {versions} v LEFT JOIN {published} p ON p.version_id = v.version_id"
+        " ORDER BY v.run_date DESC, v.loaded_at DESC, v.version_id"
     )
+    return connection.cursor(row_factory=dict_row).execute(query.format(**names)).fetchall()
 
 
 def model_before(site: Site, environment: Environment, run_date: date, model: str) -> str | None:
     """Registry version of ``model`` ('ranker' or 'uplift') behind the lists of the night published last, among those
     of run dates before ``run_date``; None where there is none. The same night run again finds the same.
     """
-    column = sql.Identifier(f"{model}_version")
+    mart = site.warehouse.mart_schema
     query = sql.SQL(
-        "SELECT {column} FROM {{versions}} WHERE published_at IS NOT NULL AND run_date < %s AND {column} IS NOT NULL"
-        " ORDER BY published_at DESC LIMIT 1"
-    ).format(column=column)
-    found = _rows(site, environment, query.as_string(None), (run_date,))
-    return next(iter(found[0].values())) if found else None
+        "SELECT {column} FROM {versions} WHERE published_at IS NOT NULL AND run_date < {before} AND {column} IS NOT"
+        " NULL ORDER BY published_at DESC LIMIT 1"
+    )
+    with mart_schema.reading(environment, mart) as connection:
+        if connection is None:
+            return None
+        given = mart_schema.views(mart) | {"column": sql.Identifier(f"{model}_version")}
+        found = warehouse.execute(connection, query.format(**given, before=sql.Literal(run_date)))
+    return str(found[0][0]) if found else None
 
 
 def rollback(site: Site, environment: Environment, version_id: str | None = None) -> Row:
-    """Point at an earlier version: the one named, or the newest loaded before the published run date.
+    """Point at an earlier version: the one named, or the newest that has lists of a run date before the published.
 
     Returns the versions left and shown, and the models that made the one shown; MLflow's aliases are left alone, so a
     rollback works while MLflow is away.
     """
     mart = site.warehouse.mart_schema
-    known = status(site, environment)
-    current = next((row for row in known if row["published"]), None)
+    if not status(site, environment):
+        raise NightliftError(f"{mart}.recommendations: nothing is published, so nothing can be rolled back")
+    with warehouse.connect(environment) as connection:
+        lock(connection, mart)  # what is chosen below is not dropped meanwhile
+        roles.act_as(connection, roles.PUBLISHER)
+        names = {name: warehouse.ident(mart, name) for name in ("versions", "published")}
+        current, target = _choose(_chain(connection, names), mart, version_id)
+        _point(connection, mart, target, target["verdict"], force=True)
+    models = {name: target[name] for name in ("ranker_version", "uplift_version")}
+    return {"from": current["version_id"], "to": target["version_id"], "run_date": target["run_date"], **models}
+
+
+def _choose(chain: Sequence[Row], mart: str, version_id: str | None) -> tuple[Row, Row]:
+    """What is published, and what a rollback shows instead."""
+    current = next((row for row in chain if row["published"]), None)
     if current is None:
         raise NightliftError(f"{mart}.recommendations: nothing is published, so nothing can be rolled back")
     earlier = [
         row
-        for row in known
+        for row in chain
         if (row["version_id"] == version_id if version_id else row["run_date"] < current["run_date"])
     ]
-    if not earlier:
-        wanted = f"no version {version_id}" if version_id else f"no version before {current['run_date']}"
-        raise NightliftError(f"{mart}.recommendations: {wanted}; `python -m jobs status` lists the versions")
-    (target,) = _rows(
-        site,
-        environment,
-        "SELECT version_id, run_date, ranker_version, uplift_version, mlflow_run_id, rows, checksum, verdict"
-        " FROM {versions} WHERE version_id = %s",
-        (earlier[0]["version_id"],),
-    )
-    with warehouse.connect(environment) as connection:
-        warehouse.create_mart(connection, mart)
-        warehouse.lock(connection, f"nightlift publish {mart}")
-        _point(connection, mart, target, target["verdict"], force=True)
-    models = {name: target[name] for name in ("ranker_version", "uplift_version")}
-    return {"from": current["version_id"], "to": target["version_id"], "run_date": target["run_date"], **models}
+    target = next((row for row in earlier if row["dropped_at"] is None), None)
+    if target is None:
+        wanted = f"version {version_id}" if version_id else f"version before {current['run_date']}"
+        gone = f"the lists of {wanted} were dropped (keep_days)" if earlier else f"no {wanted}"
+        raise NightliftError(f"{mart}.recommendations: {gone}; `python -m jobs status` lists the versions")
+    return current, target

@@ -1,10 +1,9 @@
-"""The warehouse: connections, quoted names and the tables of the raw and the mart schema.
+"""The warehouse: connections, quoted names and the tables of the raw schema.
 
 Everything else that touches PostgreSQL goes through here. Names from site files, file headers and users are always
 ``psycopg.sql.Identifier``; values are always parameters.
 """
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
@@ -16,7 +15,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from jobs.runtime.environment import Environment
-from jobs.runtime.errors import SetupError
+from jobs.runtime.errors import AwayError, SetupError
 
 Connection: TypeAlias = psycopg.Connection[Any] | adbc.Connection
 
@@ -65,99 +64,53 @@ REQUIRED: dict[str, tuple[str, ...]] = {
 KEYS = {"users": "user_id", "items": "item_id", "interactions": "event_id", "exposures": "exposure_id"}
 TIMES = {"interactions": "event_ts", "exposures": "exposed_at"}
 
-_HISTORY = """
-    run_date date NOT NULL,
-    user_id text NOT NULL,
-    rank integer NOT NULL,
-    item_id text NOT NULL,
-    score double precision NOT NULL,
-    relevance double precision NOT NULL,
-    effect double precision NOT NULL,
-    effect_low double precision NOT NULL,
-    effect_high double precision NOT NULL,
-    identified boolean NOT NULL,
-    policy text NOT NULL,
-    propensity double precision NOT NULL,
-    reason text NOT NULL,
-    ranker_version text NOT NULL,
-    uplift_version text,
-    version_id text NOT NULL,
-    mlflow_run_id text NOT NULL
-"""
-_MART = [
-    "CREATE SCHEMA IF NOT EXISTS {mart}",
-    f"CREATE TABLE IF NOT EXISTS {{mart}}.recommendations_history ({_HISTORY}) PARTITION BY LIST (version_id)",
-    # one row a user, in byte order: users are looked up by the start of their id
-    """CREATE INDEX IF NOT EXISTS recommendations_history_users ON {mart}.recommendations_history
-        (user_id COLLATE "C") WHERE rank = 1""",
-    """CREATE TABLE IF NOT EXISTS {mart}.versions (
-        version_id text PRIMARY KEY, run_date date NOT NULL, ranker_version text NOT NULL, uplift_version text,
-        mlflow_run_id text NOT NULL, rows bigint NOT NULL, checksum text NOT NULL, loaded_at timestamptz NOT NULL,
-        verdict text NOT NULL)""",
-    # when the pointer last moved to the version, null where it never did; marts made earlier get the column too
-    "ALTER TABLE {mart}.versions ADD COLUMN IF NOT EXISTS published_at timestamptz",
-    """CREATE TABLE IF NOT EXISTS {mart}.published (
-        table_name text PRIMARY KEY, version_id text NOT NULL, run_date date NOT NULL, ranker_version text NOT NULL,
-        uplift_version text, mlflow_run_id text NOT NULL, rows bigint NOT NULL, checksum text NOT NULL,
-        published_at timestamptz NOT NULL, verdict text NOT NULL)""",
-    """CREATE TABLE IF NOT EXISTS {mart}.item_effects (
-        version_id text NOT NULL, level text NOT NULL, key text NOT NULL, method text NOT NULL,
-        estimate double precision NOT NULL, low double precision NOT NULL, high double precision NOT NULL,
-        treated bigint NOT NULL, control bigint NOT NULL, overlap_share double precision, identified boolean NOT NULL,
-        PRIMARY KEY (version_id, level, key, method))""",
-    """CREATE TABLE IF NOT EXISTS {mart}.user_profiles (
-        version_id text NOT NULL, user_id text NOT NULL, segment integer NOT NULL, segment_label text NOT NULL,
-        preferences text NOT NULL, factors text, PRIMARY KEY (version_id, user_id))""",
-    """CREATE TABLE IF NOT EXISTS {mart}.run_metrics (
-        run_date date NOT NULL, version_id text NOT NULL, metric text NOT NULL, value double precision NOT NULL,
-        low double precision, high double precision, PRIMARY KEY (run_date, version_id, metric))""",
-    """CREATE TABLE IF NOT EXISTS {mart}.relevance_lists (
-        version_id text NOT NULL, user_id text NOT NULL, rank integer NOT NULL, item_id text NOT NULL,
-        relevance double precision NOT NULL, PRIMARY KEY (version_id, user_id, rank))""",
-    """CREATE OR REPLACE VIEW {mart}.recommendations AS
-        SELECT history.* FROM {mart}.recommendations_history AS history
-        WHERE history.version_id = (SELECT published.version_id FROM {mart}.published
-                                    WHERE published.table_name = 'recommendations')""",
-]
+
+# Nothing is found by a name alone: every statement says the schema.
+SEARCH_PATH = "pg_catalog,pg_temp"
+GONE = ("08", "57P")  # SQLSTATE of a broken connection and of a server that stops or starts
 
 
-def mart_columns() -> dict[str, dict[str, str]]:
-    """Columns and types of every table of the mart, as the statements that make it say."""
-    columns: dict[str, dict[str, str]] = {}
-    for statement in _MART:
-        statement = re.sub(r"\) PARTITION BY .*", ")", statement)
-        made = re.match(r"CREATE TABLE IF NOT EXISTS \{mart\}\.(\w+) \((.*)\)", statement, re.DOTALL)
-        if made:
-            parts = re.sub(r",\s*PRIMARY KEY \(.*\)", "", made[2], flags=re.DOTALL).split(",")
-            words = [part.replace(" NOT NULL", "").replace(" PRIMARY KEY", "").split(maxsplit=1) for part in parts]
-            columns[made[1]] = {name: kind.strip() for name, kind in words}
-        added = re.match(r"ALTER TABLE \{mart\}\.(\w+) ADD COLUMN IF NOT EXISTS (\w+) (\w+)", statement)
-        if added:
-            columns[added[1]][added[2]] = added[3]
-    return columns
+@contextmanager
+def connect(environment: Environment, autocommit: bool = False) -> Iterator[psycopg.Connection[Any]]:
+    """A psycopg connection in UTC with a fixed search path; commits at its end, or nothing where an error leaves it.
 
-
-def connect(environment: Environment, autocommit: bool = False) -> psycopg.Connection[Any]:
-    """A psycopg connection whose session is in UTC; SetupError where the warehouse cannot be reached."""
+    AwayError where the warehouse cannot be reached or goes away in the middle.
+    """
+    options = f"-c timezone=UTC -c search_path={SEARCH_PATH}"
     url = _checked_url(environment)
     try:
-        return psycopg.connect(url, autocommit=autocommit, options="-c timezone=UTC", connect_timeout=10)
+        connection = psycopg.connect(url, autocommit=autocommit, options=options, connect_timeout=10)
     except psycopg.Error as error:
         raise _unreachable(url, error) from None
+    with _going_away(), connection:
+        yield connection
 
 
 @contextmanager
 def adbc_connect(environment: Environment) -> Iterator[adbc.Connection]:
-    """An ADBC connection: Arrow in and out; commits only where the caller does."""
+    """An ADBC connection, otherwise the same: Arrow in and out; commits only where the caller does."""
     url = _checked_url(environment)
     try:
         connection = adbc.connect(url)
     except adbc.Error as error:
         raise _unreachable(url, error) from None
-    with connection:
-        with connection.cursor() as cursor:
-            cursor.execute("SET timezone = 'UTC'")
+    with _going_away(), connection:
+        execute(connection, sql.SQL("SET timezone = 'UTC'"))
+        execute(connection, sql.SQL(f"SET search_path = {SEARCH_PATH}"))
         yield connection
+
+
+@contextmanager
+def _going_away() -> Iterator[None]:
+    try:
+        yield
+    except (psycopg.OperationalError, adbc.Error) as error:
+        state, said = (error.sqlstate or "").strip("\0"), " ".join(str(error).split())
+        if not state.startswith(GONE) and (state or "connection" not in said):
+            raise
+        raise AwayError(
+            f"the warehouse went away in the middle ({said}); what was not committed is undone: run it again"
+        ) from None
 
 
 def ident(*names: str) -> sql.Composable:
@@ -228,16 +181,6 @@ def add_column(connection: Connection, schema: str, table: str, column: str, kin
         connection,
         sql.SQL("ALTER TABLE {} ADD COLUMN {} {}").format(ident(schema, table), ident(column), sql.SQL(kind)),
     )
-
-
-def create_mart(connection: Connection, schema: str) -> None:
-    """The mart schema, where it or a part of it is missing; the view shows the version the pointer row names."""
-    index = column_types(connection, schema, "recommendations_history_users")
-    if index and "published_at" in column_types(connection, schema, "versions"):
-        return
-    lock(connection, f"nightlift ddl {schema}")
-    for statement in _MART:
-        execute(connection, sql.SQL(statement).format(mart=ident(schema)))
 
 
 def column_types(connection: Connection, schema: str, table: str) -> dict[str, str]:
@@ -327,9 +270,9 @@ def _checked_url(environment: Environment) -> str:
     return url
 
 
-def _unreachable(url: str, error: Exception) -> SetupError:
+def _unreachable(url: str, error: Exception) -> AwayError:
     said = " ".join(str(error).split()).replace(url, "...")
     password = conninfo_to_dict(url).get("password")
     if password:
         said = said.replace(str(password), "...")
-    return SetupError(f"the warehouse cannot be reached ({said}); check WAREHOUSE_URL or run `make up`")
+    return AwayError(f"the warehouse cannot be reached ({said}); check WAREHOUSE_URL or run `make up`")

@@ -47,6 +47,7 @@ MART = {
     "rows": "rows of the version",
     "checksum": "sha256 of its lists",
     "loaded_at": "when it was loaded",
+    "dropped_at": "when its lists were dropped (`keep_days`); empty while it has them",
     "published_at": "when readers first saw it, or last again after a rollback; empty where they never did",
     "verdict": "whether effects were proved, in words",
     "level": "`all`, `category`, `item` or `segment_category`",

@@ -10,7 +10,7 @@ from jobs.runtime import answers
 from jobs.runtime.environment import Environment
 from jobs.runtime.errors import NightliftError
 from jobs.runtime.site import Site
-from jobs.tables import contracts, versions
+from jobs.tables import contracts, roles, versions
 from jobs.tables import warehouse as tables
 from tests import small_night
 
@@ -33,6 +33,7 @@ def test_explain_has_the_same_keys_for_every_item_and_names_from_the_warehouse(
         connection.execute(
             sql.SQL("INSERT INTO {} (item_id, title, category) VALUES ('i1', 'Milk', 'dairy')").format(items)
         )
+        roles.grant_raw(connection, shop.warehouse.raw_schema)
     rows = answers.explain(shop, warehouse, "u0")
     assert [tuple(row) for row in rows] == [answers.EXPLAINED] * 2
     named = [(row["item_id"], row["title"], row["category"]) for row in rows]
@@ -76,8 +77,8 @@ def test_status_says_which_version_readers_see(warehouse: Environment, shop: Sit
     versions.rollback(shop, warehouse)
     rows = versions.status(shop, warehouse)
     assert list(rows[0]) == [
-        "version_id", "run_date", "published", "published_at", "loaded_at", "rows", "checksum", "ranker_version",
-        "uplift_version", "mlflow_run_id", "verdict",
+        "version_id", "run_date", "published", "published_at", "loaded_at", "dropped_at", "rows", "checksum",
+        "ranker_version", "uplift_version", "mlflow_run_id", "verdict",
     ]  # fmt: skip
     headline, cells = answers.status_words(shop, rows)
     assert headline == "Published: the night of 2024-01-08, version aaaaaaaa, 8 places; effects proved"

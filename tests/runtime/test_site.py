@@ -33,6 +33,7 @@ def test_two_keys_are_enough(tmp_path: Path) -> None:
         ("feedback: {buy: 1.0}", "feedback repeats"),
         ("drift: {warn: 0.3}", "drift: warn must be below fail"),
         ("drift: {nights: 0}", "drift.nights"),
+        ("keep_days: 6", "keep_days must be at least outcome.window_days"),
         ("opinions: {rating_low: 5, rating_high: 1}", "opinions: rating_low must be below"),
         ("opinions: {votes: [star], ratings: [star]}", "opinions: an event type is one of votes, ratings and comments"),
         ("effects: {graph: {edges: [shown => outcome]}}", "effects.graph.edges"),

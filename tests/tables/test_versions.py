@@ -149,22 +149,6 @@ def test_rollback_names_the_models_of_the_lists_it_shows(warehouse: Environment,
     }
 
 
-def test_when_a_version_was_published_is_kept_also_in_a_mart_made_before_that_was(
-    warehouse: Environment, shop: Site
-) -> None:
-    publish(shop, warehouse, lists("aaaaaaaa", MONDAY))
-    table = sql.Identifier(shop.warehouse.mart_schema, "versions")
-    with tables.connect(warehouse) as connection:
-        connection.execute(sql.SQL("ALTER TABLE {} DROP COLUMN published_at").format(table))
-    publish(shop, warehouse, lists("bbbbbbbb", TUESDAY))
-    query = sql.SQL("SELECT version_id FROM {} WHERE published_at IS NOT NULL ORDER BY 1").format(table)
-    with tables.connect(warehouse) as connection:
-        assert tables.execute(connection, query) == [("bbbbbbbb",)]
-    versions.rollback(shop, warehouse)
-    with tables.connect(warehouse) as connection:
-        assert tables.execute(connection, query) == [("aaaaaaaa",), ("bbbbbbbb",)]
-
-
 def test_rollback_of_nothing_says_so(warehouse: Environment, shop: Site) -> None:
     with pytest.raises(NightliftError, match="nothing is published"):
         versions.rollback(shop, warehouse)

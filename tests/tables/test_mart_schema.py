@@ -1,0 +1,72 @@
+"""The mart is made once, brought up to date where it is older, and read through its views."""
+
+from datetime import date
+
+import pytest
+from psycopg import sql
+
+from jobs.runtime.environment import Environment
+from jobs.runtime.site import Site
+from jobs.tables import mart_schema, roles, versions
+from jobs.tables import warehouse as tables
+from tests import small_night
+
+MONDAY, TUESDAY = date(2024, 1, 8), date(2024, 1, 9)
+
+
+def publish(site: Site, environment: Environment, version: str, day: date) -> None:
+    versions.publish(site, environment, small_night.lists(version, day), small_night.beside(), "proved")
+
+
+def owners(site: Site, environment: Environment) -> set[str]:
+    query = sql.SQL(
+        "SELECT pg_get_userbyid(relowner)::text FROM pg_class WHERE relnamespace = {schema}::regnamespace UNION"
+        " SELECT pg_get_userbyid(nspowner)::text FROM pg_namespace WHERE nspname = {schema}"
+    ).format(schema=sql.Literal(site.warehouse.mart_schema))
+    with tables.connect(environment) as connection:
+        return {row[0] for row in tables.execute(connection, query)}
+
+
+def run(site: Site, environment: Environment, *statements: str) -> None:
+    with tables.connect(environment) as connection:
+        for statement in statements:
+            names = {"mart": sql.Identifier(site.warehouse.mart_schema)}
+            tables.execute(connection, sql.SQL(statement).format(**names))
+
+
+def test_everything_in_the_mart_is_the_owners(warehouse: Environment, shop: Site) -> None:
+    publish(shop, warehouse, "aaaaaaaa", MONDAY)
+    assert owners(shop, warehouse) == {roles.OWNER}
+
+
+def test_a_mart_made_before_there_were_roles_is_taken_over_with_what_is_published(
+    warehouse: Environment, shop: Site
+) -> None:
+    publish(shop, warehouse, "aaaaaaaa", MONDAY)
+    run(
+        shop,
+        warehouse,
+        *(f"DROP VIEW {{mart}}.{table}_view" for table in mart_schema.TABLES),
+        "COMMENT ON VIEW {mart}.recommendations IS NULL",
+        "ALTER TABLE {mart}.versions DROP COLUMN published_at, DROP COLUMN dropped_at",
+        *(f"ALTER TABLE {{mart}}.{name} OWNER TO postgres" for name in (*mart_schema.TABLES, "recommendations")),
+        "ALTER TABLE {mart}.recommendations_aaaaaaaa OWNER TO postgres",
+        "ALTER SCHEMA {mart} OWNER TO postgres",
+    )
+    (row,) = versions.status(shop, warehouse)
+    assert (row["version_id"], row["published"], row["published_at"]) == ("aaaaaaaa", True, None)
+    assert owners(shop, warehouse) == {roles.OWNER}
+    publish(shop, warehouse, "bbbbbbbb", TUESDAY)
+    versions.rollback(shop, warehouse)
+    newer, older = versions.status(shop, warehouse)
+    assert newer["published_at"] and older["published_at"] and older["published"]
+
+
+@pytest.mark.parametrize("table", mart_schema.TABLES)
+def test_the_view_of_a_table_has_its_columns(warehouse: Environment, shop: Site, table: str) -> None:
+    publish(shop, warehouse, "aaaaaaaa", MONDAY)
+    schema = shop.warehouse.mart_schema
+    with tables.connect(warehouse) as connection:
+        shown = tables.column_types(connection, schema, f"{table}_view")
+        assert shown and shown == tables.column_types(connection, schema, table)
+        assert list(shown) == list(mart_schema.columns()[table])
