@@ -4,6 +4,7 @@ night with the last ones.
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from jobs.models.decisions import RELEVANCE
 from jobs.models.lists import ItemFacets, Lists, ListSettings, build_lists, held_out
 from jobs.models.metrics import Estimate, as_document, bootstrap_mean
 from jobs.models.selection import Mix
-from jobs.runtime import tracking
+from jobs.runtime import recipes, tracking
 from jobs.runtime.args import JobArgs, run
 from jobs.runtime.errors import DataError
 from jobs.tables import drift_samples
@@ -38,16 +39,17 @@ from jobs.tables.contracts import (
     SCORES,
 )
 from jobs.tables.lake import Lake
+from jobs.tables.listable import listable
 
 ROWS = 262_144  # of a batch
 
 
-def whole_users(lake: Lake) -> Iterator[pd.DataFrame]:
-    """SCORES in batches of whole users; a file holds a user's rows together."""
+def whole_users(lake: Lake, where: ds.Expression | None = None) -> Iterator[pd.DataFrame]:
+    """SCORES, as far as ``where`` holds, in batches of whole users; a file holds a user's rows together."""
     (part,) = lake.history(SCORES)
     rest: list[pa.RecordBatch] = []
     source = ds.dataset(list(part.files), filesystem=lake.fs, schema=SCORES.arrow_schema)
-    for batch in source.to_batches(batch_size=ROWS, batch_readahead=2, fragment_readahead=1):
+    for batch in source.to_batches(filter=where, batch_size=ROWS, batch_readahead=2, fragment_readahead=1):
         if not batch.num_rows:
             continue
         users = batch.column("user_id")
@@ -83,10 +85,7 @@ def settings(args: JobArgs, passed: bool) -> ListSettings:
 
 
 def item_facets(args: JobArgs, lake: Lake) -> ItemFacets:
-    """Brands and vectors of the items, as far as the site's lists are composed by them; DataError without the column.
-
-    Whether an item is available was decided at retrieval.
-    """
+    """Brands and vectors of items, as far as the site's lists are composed by them; DataError without the column."""
     how, brand, vector = args.site.ranking, pd.Series(dtype=object), pd.DataFrame()
     if how.max_per_brand is not None:
         try:
@@ -107,7 +106,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     lake = Lake(args)
     ranker, uplift, gate, judged = (lake.read_json(name) for name in ("ranker", "uplift", "effects_gate", "feedback"))
     chosen = {model: lake.read_json(f"chosen_{model}") for model in ("ranker", "uplift")}
-    how = settings(args, chosen["uplift"]["decision"]["chosen"] != RELEVANCE)
+    composed = replace(args, site=recipes.with_lists(args.site, lake.read_json(recipes.LISTS)[recipes.LISTS]))
+    how = settings(composed, chosen["uplift"]["decision"]["chosen"] != RELEVANCE)
     inputs = lake.digest([RAW_USERS, RAW_ITEMS, RAW_INTERACTIONS, RAW_EXPOSURES])
     constants = {
         "run_date": args.date,
@@ -124,7 +124,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         ),
         "mlflow_run_id": tracking.night_run(args),
     }
-    about = item_facets(args, lake)
+    about, where = item_facets(composed, lake), listable(args, lake)
     totals: list[pd.DataFrame] = []
     explored: list[pd.DataFrame] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -132,7 +132,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with pq.ParquetWriter(spool, RELEVANCE_LISTS.arrow_schema) as writer:
 
             def batches() -> Iterator[pa.RecordBatch]:
-                for scores in whole_users(lake):
+                for scores in whole_users(lake, where):
                     made = build_lists(scores, how, about)
                     totals.append(user_totals(made, scores, how))
                     explored.append(made.tried)

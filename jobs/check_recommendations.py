@@ -20,6 +20,7 @@ from jobs.runtime.site import Drift
 from jobs.tables import drift_samples
 from jobs.tables.contracts import ITEM_FEATURE_TABLE, NIGHTS, RECOMMENDATIONS, SCORES, USER_FEATURE_TABLE, USERS
 from jobs.tables.lake import Lake
+from jobs.tables.listable import listable
 
 
 def with_list_columns(lists: pd.DataFrame, candidates: pd.Series, list_length: int) -> pd.DataFrame:
@@ -40,6 +41,19 @@ def with_list_columns(lists: pd.DataFrame, candidates: pd.Series, list_length: i
         score_not_above_previous=before.isna() | (lists["score"] <= before),
         list_is_whole=length == possible,
     )
+
+
+def count_candidates(args: JobArgs, lake: Lake) -> tuple["pd.Series[int]", int]:
+    """How many candidates of each user may be listed, by user_id, and how many users are left without any."""
+    where = listable(args, lake)
+    counts = [
+        lake.read_arrow(SCORES, ["user_id"], rule).group_by("user_id").aggregate([("user_id", "count")])
+        for rule in ([where] if where is None else [where, None])
+    ]
+    spared = counts[-1].num_rows - counts[0].num_rows
+    if spared:
+        print(f"warning: {spared:,} users have no list: nothing of what was retrieved for them may be listed")
+    return counts[0].to_pandas().set_index("user_id")["user_id_count"], spared
 
 
 def compare_figures(args: JobArgs, lake: Lake, days: Sequence[date]) -> pa.Table:
@@ -74,8 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     lake = Lake(args)
     columns = [name for name in quality.suite_columns(RECOMMENDATIONS.name) if name in RECOMMENDATIONS.columns]
     lists = quality.light_frame(lake.read_arrow(RECOMMENDATIONS, columns))
-    pairs = lake.read_arrow(SCORES, ["user_id"]).group_by("user_id").aggregate([("user_id", "count")]).to_pandas()
-    candidates = pairs.set_index("user_id")["user_id_count"]
+    candidates, spared = count_candidates(args, lake)
     frames = {RECOMMENDATIONS.name: with_list_columns(lists, candidates, args.site.list_length)} | {
         table.name: quality.light_frame(lake.read_arrow(table, quality.suite_columns(table.name)))
         for table in (USER_FEATURE_TABLE, ITEM_FEATURE_TABLE)
@@ -83,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     shifts = lake.read_json("drift")
     days = [date.fromisoformat(day) for day in shifts["nights"]]
     frames[NIGHTS.name] = quality.light_frame(compare_figures(args, lake, days))
-    users = int(lake.manifest(USERS)["rows"])
+    users = int(lake.manifest(USERS)["rows"]) - spared
     record = quality.check(args, "check_recommendations", frames, list_length=args.site.list_length, users=users)
     lake.write_json("check_recommendations", record)
     require_stable(shifts, args.site.drift, f"drift of {args.site.site}, {args.date}")

@@ -61,6 +61,8 @@ def write(
     )
     for table, rows, values in given:
         lake.write_arrow(table, _table(table, rows, seed, **values))
+    always = dict.fromkeys(("available_from", "available_until"), [None] * ITEMS)
+    lake.write_arrow(contracts.ITEMS, _table(contracts.ITEMS, ITEMS, seed, item_id=things, **always))
     lake.write_arrow(contracts.USERS, pa.table({"user_id": [f"u{n}" for n in range(4)]}))
     metrics = small_night.beside(FIGURES | (figures or {}))[contracts.RUN_METRICS.name]
     lake.write_arrow(contracts.RUN_METRICS, metrics)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
@@ -51,6 +52,7 @@ def scores(sizes: list[int], seed: int = 0) -> pd.DataFrame:
             "identified": rng.random(rows) < 0.5,
             "propensity_shown": rng.random(rows),
             "price": rng.random(rows),
+            "days_since_last": np.where(rng.random(rows) < 0.5, np.nan, 3.0),
         }
     )
     counts = {"treated": 1, "treated_outcomes": 1, "control": 2, "control_outcomes": 0}
@@ -82,6 +84,18 @@ def test_users_split_over_batches_are_put_together(
     pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True), frame)
     if batch == 1:
         assert len(parts) == len(SIZES)  # no more than what is needed is held
+
+
+def test_what_may_not_be_listed_is_never_seen_and_users_stay_whole(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = scores(SIZES)
+    frame.loc[frame["user_id"] == "u004", "days_since_last"] = 1.0
+    write(lake, frame, 4)
+    monkeypatch.setattr(adjust, "ROWS", 3)
+    parts = list(adjust.whole_users(lake, ds.field("days_since_last").is_null()))
+    kept = frame[frame["days_since_last"].isna()].reset_index(drop=True)
+    assert 0 < kept["user_id"].nunique() < len(SIZES), "somebody has nothing left"
+    pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True), kept)
+    assert len([user for part in parts for user in part["user_id"].unique()]) == kept["user_id"].nunique()
 
 
 def test_an_empty_table_has_no_users(lake: Lake) -> None:

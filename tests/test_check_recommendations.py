@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import pyarrow as pa
 import pytest
 import yaml
 
@@ -13,7 +14,7 @@ from jobs import check_recommendations
 from jobs.runtime.args import JobArgs
 from jobs.runtime.errors import DataError
 from jobs.runtime.site import Drift
-from jobs.tables.contracts import DRIFT_SAMPLES, NIGHTS
+from jobs.tables.contracts import DRIFT_SAMPLES, NIGHTS, SCORES
 from jobs.tables.lake import Lake
 from tests import drifting_night
 
@@ -108,3 +109,21 @@ def test_a_figure_far_from_the_last_nights_fails_the_night(
     drifting_night.write(job, MONDAY)
     with pytest.raises(DataError, match=rf"nights\.{column} column_values_to_be_between: 1 of 1 rows fail"):
         run(drifting_night.write(job, TUESDAY, figures={name: moved}))
+
+
+def test_a_list_is_whole_by_what_may_be_listed_and_who_has_it_all_has_no_list(
+    job: JobArgs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    night = drifting_night.write(job, MONDAY)
+    lake = Lake(night)
+    everyone, spared = check_recommendations.count_candidates(night, lake)
+    assert spared == 0 and (everyone == 1).all()
+    scores = lake.read_pandas(SCORES)
+    owned = scores["user_id"] < "u2"
+    scores["days_since_last"] = owned.map({True: 3.0, False: None})
+    lake.write_arrow(SCORES, pa.Table.from_pandas(scores, schema=SCORES.arrow_schema, preserve_index=False))
+    never = night.site.model_copy(update={"ranking": night.site.ranking.model_copy(update={"owned": "never"})})
+    left, spared = check_recommendations.count_candidates(replace(night, site=never), lake)
+    assert spared == owned.sum() > 0 and set(left.index) == set(scores.loc[~owned, "user_id"])
+    assert f"{owned.sum()} users have no list" in capsys.readouterr().out.replace(",", "")
+    assert check_recommendations.count_candidates(night, lake)[1] == 0, "where the same is wanted again"

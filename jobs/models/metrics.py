@@ -50,31 +50,54 @@ def bootstrap_mean(values: ArrayLike, draws: int = 200, seed: int = 0) -> Estima
     return Estimate(float(data.mean()), *map(float, np.quantile(means, QUANTILES)))
 
 
-def list_metrics(ranked: pd.DataFrame, relevant: pd.Series, k: int) -> pd.DataFrame:
-    """NDCG, recall, precision and hit rate at k of each user with something relevant.
+def bootstrap_means(values: Mapping[str, Floats], draws: int = 200, seed: int = 0) -> dict[str, Estimate]:
+    """``bootstrap_mean`` of several values a user, all of shape (users,), by the same draws of users.
 
-    ``ranked`` has user_id, position (1 = best) and hit (0/1); ``relevant`` counts each user's relevant items, inside
-    the list or not, so what was never retrieved counts as missed. The ideal list has min(k, relevant) hits at its top
-    (Jarvelin and Kekalainen 2002, binary gain). ``map`` is average precision, over min(k, relevant). Returns a frame
-    indexed by user_id.
+    NaN is a user without the value; a value that nobody has is left out.
     """
-    top = ranked[ranked["position"] <= k].sort_values(["user_id", "position"], kind="stable")
-    gain = pd.Series(top["hit"].to_numpy() / np.log2(top["position"].to_numpy() + 1.0), index=top["user_id"])
-    dcg = gain.groupby(level=0).sum().reindex(relevant.index, fill_value=0.0)
-    hits = top.groupby("user_id")["hit"].sum().reindex(relevant.index, fill_value=0)
-    so_far = top.groupby("user_id")["hit"].cumsum().to_numpy()
-    precise = pd.Series(top["hit"].to_numpy() * so_far / top["position"].to_numpy(), index=top["user_id"])
-    precise = precise.groupby(level=0).sum().reindex(relevant.index, fill_value=0.0)
+    names = [name for name, each in values.items() if not np.isnan(each).all()]
+    if not names:
+        return {}
+    table = np.column_stack([values[name] for name in names])
+    there, users = ~np.isnan(table), len(table)
+    rng = np.random.default_rng(seed)
+    times = np.stack([np.bincount(rng.integers(0, users, users), minlength=users) for _ in range(draws)])
+    times = np.vstack([np.ones(users), times])
+    means = (times @ np.where(there, table, 0.0)) / np.maximum(times @ there, 1.0)
+    low, high = np.quantile(means[1:], QUANTILES, axis=0)
+    return {name: Estimate(*map(float, each)) for name, *each in zip(names, means[0], low, high, strict=True)}
+
+
+def at_k(hits: ArrayLike, relevant: NDArray[np.int64], k: int) -> dict[str, Floats]:
+    """NDCG, recall, precision, average precision (``map``) and hit rate at k of each user, shape (users,).
+
+    ``hits`` (users, places) is 1 where the item at the place, best first, is relevant; ``relevant`` (users,) counts
+    what is, inside the list or not, so what was never retrieved counts as missed. The ideal list has min(k, relevant)
+    hits at its top (Jarvelin and Kekalainen 2002, binary gain); average precision is over min(k, relevant).
+    """
+    top = np.asarray(hits, dtype=np.float64)[:, :k]
+    place = np.arange(1, top.shape[1] + 1)
     ideal = np.concatenate([[0.0], np.cumsum(1.0 / np.log2(np.arange(2, k + 2)))])
-    return pd.DataFrame(
-        {
-            "ndcg": dcg / ideal[np.minimum(relevant.to_numpy(), k)],
-            "recall": hits / relevant,
-            "precision": hits / k,
-            "map": precise / np.minimum(relevant, k),
-            "hit_rate": (hits > 0).astype(float),
-        }
-    )
+    found, possible = top.sum(axis=1), np.minimum(relevant, k)
+    return {
+        "ndcg": top @ (1.0 / np.log2(place + 1.0)) / ideal[possible],
+        "recall": found / relevant,
+        "precision": found / k,
+        "map": (top * np.cumsum(top, axis=1) / place).sum(axis=1) / possible,
+        "hit_rate": (found > 0).astype(np.float64),
+    }
+
+
+def list_metrics(ranked: pd.DataFrame, relevant: pd.Series, k: int) -> pd.DataFrame:
+    """``at_k`` of each user with something relevant, as a frame indexed by user_id.
+
+    ``ranked`` has user_id, position (1 = best) and hit (0/1); ``relevant`` counts each user's relevant items.
+    """
+    top = ranked[ranked["position"] <= k]
+    user, place = relevant.index.get_indexer(top["user_id"]), top["position"].to_numpy() - 1
+    hits = np.zeros((len(relevant), k))
+    hits[user[user >= 0], place[user >= 0]] = top["hit"].to_numpy()[user >= 0]
+    return pd.DataFrame(at_k(hits, relevant.to_numpy(), k), index=relevant.index)
 
 
 def rank_positions(frame: pd.DataFrame, by: list[str], ascending: list[bool]) -> NDArray[np.int64]:
@@ -99,10 +122,9 @@ def gini(items: ArrayLike, catalogue: int) -> float:
     return float((2 * np.arange(1, size + 1) - size - 1) @ ordered / (size * ordered.sum()))
 
 
-def novelty(buyers: ArrayLike, users: int) -> float:
-    """Mean self-information of listed items in bits, -log2 of the share of users that had them lately (Zhou 2010)."""
-    share = np.clip(np.asarray(buyers, dtype=np.float64), 1, users) / users
-    return float(-np.log2(share).mean()) if len(share) else 0.0
+def surprise(buyers: ArrayLike, users: int) -> Floats:
+    """Self-information of items in bits, -log2 of the share of ``users`` that had them lately (Zhou 2010)."""
+    return -np.log2(np.clip(np.asarray(buyers, dtype=np.float64), 1, users) / users)
 
 
 def toc(weight: Floats, scored: Floats) -> tuple[Floats, Floats, float]:

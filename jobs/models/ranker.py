@@ -1,6 +1,8 @@
 """The relevance ranker: XGBoost on retrieved candidates of past label windows, calibrated to probabilities."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -39,20 +41,55 @@ def matrix(frame: pd.DataFrame) -> NDArray[np.float32]:
     return boosting.matrix(frame, COLUMNS)
 
 
+class Thinned(NamedTuple):
+    """Which rows are of users kept back, which are learnt from, and with what weight; each of shape (n,)."""
+
+    back: NDArray[np.bool_]
+    keep: NDArray[np.bool_]
+    weight: NDArray[np.float64]
+
+
+def thin(frame: pd.DataFrame, settings: Ranker) -> Thinned:
+    """Negatives are thinned by a hash of their key and weighted back; what retrieval thinned already is not."""
+    label, thinned = frame["label"].to_numpy(), frame["weight"].to_numpy(dtype=np.float32)
+    drawn = uniform_rows(frame["user_id"], frame["item_id"], frame["as_of"].astype(str), salt="negatives")
+    whole = (label > 0) | (thinned > 1)
+    return Thinned(
+        uniform_ids(frame["user_id"], "ranker stopping") < STOPPING_SHARE,
+        whole | (drawn < settings.negative_share),
+        np.where(whole, thinned, 1.0 / settings.negative_share),
+    )
+
+
+def learning(settings: Ranker, seed: int) -> dict[str, Any]:
+    """Parameters of XGBoost, wherever it is trained."""
+    return parameters(
+        seed,
+        objective=settings.objective,
+        max_depth=settings.max_depth,
+        learning_rate=settings.learning_rate,
+        min_child_weight=10.0,
+        eval_metric="logloss" if settings.objective == "binary:logistic" else "ndcg@10",
+    )
+
+
+def kept(frame: pd.DataFrame, sources: Sequence[str]) -> NDArray[np.bool_]:
+    """Which candidates a ranker of these sources sees: all of them where it has every source."""
+    if set(SOURCES) <= set(sources):
+        return np.ones(len(frame), dtype=bool)
+    return frame[list(sources)].to_numpy(bool).any(axis=1)
+
+
 def fit(frame: pd.DataFrame, settings: Ranker, seed: int, rounds: int | None = None) -> Fitted:
     """Fit on labelled candidates sorted by (user_id, item_id, as_of), all of them earlier than what is predicted.
 
     Some users are kept back: their rows stop the boosting and calibrate it (isotonic). With ``rounds`` given, all
     users are fitted for that many rounds, and the calibration is that of a model fitted without the users kept back.
-    Negatives are thinned by a hash of their key and weighted back. Objective ``rank:ndcg`` groups by (user, as_of):
-    Burges 2010, LambdaMART.
+    Objective ``rank:ndcg`` groups by (user, as_of): Burges 2010, LambdaMART.
     """
-    back = uniform_ids(frame["user_id"], "ranker stopping") < STOPPING_SHARE
     label = frame["label"].to_numpy(dtype=np.float32)
-    thinned = frame["weight"].to_numpy(dtype=np.float32)  # above 1 where retrieval kept a share already
-    drawn = uniform_rows(frame["user_id"], frame["item_id"], frame["as_of"].astype(str), salt="negatives")
-    keep = (label > 0) | (thinned > 1) | (drawn < settings.negative_share)
-    weight = np.where((label > 0) | (thinned > 1), thinned, 1.0 / settings.negative_share)
+    back, keep, weight = thin(frame, settings)
+    thinned = frame["weight"].to_numpy(dtype=np.float32)
     group = frame.groupby(["user_id", "as_of"], sort=True).ngroup().to_numpy()
     order = np.argsort(group, kind="stable")
     x = matrix(frame)
@@ -69,14 +106,7 @@ def fit(frame: pd.DataFrame, settings: Ranker, seed: int, rounds: int | None = N
             ref=ref,
         )
 
-    chosen = parameters(
-        seed,
-        objective=settings.objective,
-        max_depth=settings.max_depth,
-        learning_rate=settings.learning_rate,
-        min_child_weight=10.0,
-        eval_metric="logloss" if settings.objective == "binary:logistic" else "ndcg@10",
-    )
+    chosen = learning(settings, seed)
     train = dmatrix(keep & ~back)
     if rounds is None:
         stop = dmatrix(keep & back, ref=train)

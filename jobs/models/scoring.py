@@ -18,7 +18,7 @@ from jobs.models.prior import Posterior, Prior
 from jobs.models.propensity import Propensity, clip
 from jobs.models.uplift import Learner
 from jobs.runtime.errors import DataError
-from jobs.tables.contracts import FEATURES, LISTED, PAIR_COUNTS, SCORES
+from jobs.tables.contracts import FEATURES, LISTED, PAIR_COUNTS, SCORES, SOURCES
 
 Floats = NDArray[np.float64]
 
@@ -169,12 +169,18 @@ class Scorer:
     booster: bytes
     calibration: Calibration
     model: EffectModel
+    sources: tuple[str, ...] = SOURCES  # of the candidates that are scored
 
     @classmethod
     def of(cls, ranker_files: Mapping[str, bytes], uplift_files: Mapping[str, bytes]) -> "Scorer":
         """The scorer of two models' registered files."""
         recipe = json.loads(ranker_files["recipe.json"])
-        return cls(ranker_files["ranker.ubj"], Calibration.of(recipe["calibration"]), EffectModel.of(uplift_files))
+        return cls(
+            ranker_files["ranker.ubj"],
+            Calibration.of(recipe["calibration"]),
+            EffectModel.of(uplift_files),
+            tuple(recipe.get("sources", SOURCES)),  # older rankers had them all
+        )
 
     def score(self, frame: pd.DataFrame) -> pd.DataFrame:
         """SCORES rows of candidates joined with their pairs' counts; missing features are NaN, missing counts 0."""
@@ -197,6 +203,7 @@ class Scorer:
                 "propensity_shown": said.e,
                 **{name: counts[name].to_numpy() for name in PAIR_COUNTS},
                 "price": frame["item_price"].to_numpy(dtype=np.float64),
+                "days_since_last": frame["days_since_last"].to_numpy(dtype=np.float64),
             }
         )
 
@@ -205,8 +212,11 @@ class Scorer:
 
         def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             for batch in batches:
-                if batch.num_rows:
-                    scored = self.score(batch.to_pandas())
+                frame = batch.to_pandas()
+                seen = ranker.kept(frame, self.sources)
+                frame = frame if seen.all() else frame[seen].reset_index(drop=True)
+                if len(frame):
+                    scored = self.score(frame)
                     yield pa.RecordBatch.from_pandas(scored, schema=SCORES.arrow_schema, preserve_index=False)
 
         return run

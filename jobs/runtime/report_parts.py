@@ -264,7 +264,8 @@ def ranking(record: Mapping[str, Any]) -> dict[str, Any]:
             "caption": "How to read it: further right is better, and lines are 90 % intervals; where the ranker's "
             "line overlaps another's, its lead is not proved. Popularity and recency are what one line of SQL gives.",
         }
-    rest = {name: figure for name, figure in known.items() if name not in listed}
+    others = known.keys() - listed  # of lists of ten, those with words: MLflow and run_metrics have every source's
+    rest = {name: known[name] for name in others if name in WORDS or not name.endswith(("_10", "_100"))}
     return {"plot": plot, "table": table, "rest": figures(rest)}
 
 

@@ -33,10 +33,15 @@ WORDS = {
     "from_factorisation_recall": "share of later outcomes that the matrix factorisation brings",
     "ranker_gini_10": "Gini coefficient of how often items are in a top ten, ranker (0 is all equally)",
     "ranker_novelty_10": "novelty of the ranker's top tens: mean bits of surprise at an item by its share of users",
+    "ranker_diversity_10": "diversity of the ranker's top tens: one less the mean cosine of their items' vectors",
+    "ranker_lead_popularity_ndcg_10": "NDCG@10 of the ranker less that of popularity",
+    "ranker_lead_recency_ndcg_10": "NDCG@10 of the ranker less that of the recency-weighted count",
+    "ranker_lead_own_counts_ndcg_10": "NDCG@10 of the ranker less that of the user's own counts",
+    "ranker_lead_als_ndcg_10": "NDCG@10 of the ranker less that of the matrix factorisation",
     "ranker_coverage_10": "share of the catalogue in anybody's top ten, ranker",
     "popularity_coverage_10": "share of the catalogue in anybody's top ten, popularity",
     "recency_coverage_10": "share of the catalogue in anybody's top ten, recency",
-    "test_users": "users with an outcome in the test window",
+    "test_users": "users with an outcome in the test window that are judged",
 }
 ESTIMATORS = {
     "AIPW": "doubly robust: propensity and outcome models; what the night learns from",

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Hashable
 from datetime import date
@@ -9,19 +10,42 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from jobs.runtime.errors import SetupError
 from jobs.runtime.graphs import DEFAULT_GRAPHS
 
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
-EventType = Annotated[str, Field(min_length=1, max_length=100)]
-Edge = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47} -> [a-z][a-z0-9_]{0,47}$")]
-
 MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec"
 DAYS = "sun mon tue wed thu fri sat"
 CRON = ((0, 59, ""), (0, 23, ""), (1, 31, "l"), (1, 12, MONTHS), (0, 7, DAYS))  # of each field: lowest, highest, names
+
+
+def _cron(value: str) -> str:
+    fields = value.split()
+    if len(fields) != 5 or not all(map(_is_cron_field, fields, CRON)):
+        raise ValueError("must be a cron expression of five fields, such as '0 2 * * *'")
+    return value
+
+
+def _is_cron_field(text: str, allowed: tuple[int, int, str]) -> bool:
+    low, high, names = allowed
+    pieces = [
+        re.fullmatch(r"(?:\*|([0-9A-Za-z]+)(?:-([0-9A-Za-z]+))?)(?:/[1-9][0-9]*)?", one) for one in text.split(",")
+    ]
+    words = [word.lower() for piece in pieces if piece for word in piece.groups() if word]
+    known = [low <= int(word) <= high if word.isdigit() else word in names.split() for word in words]
+    return all(pieces) and all(known)
+
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Cron = Annotated[str, AfterValidator(_cron)]
+Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
+EventType = Annotated[str, Field(min_length=1, max_length=100)]
+Edge = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47} -> [a-z][a-z0-9_]{0,47}$")]
+REPEATING = (
+    "ecommerce",
+    "health",
+)  # domains in which the same is wanted again: bread, exercise; not a course or a loan
 
 
 class Settings(BaseModel):
@@ -121,6 +145,12 @@ class Ranker(Settings):
     margin: float = Field(
         0.01, ge=0, le=1, description="NDCG@10 by which a new ranker may at worst lag behind the champion"
     )
+    distributed_rows: int | None = Field(
+        None,
+        ge=1,
+        description="labelled candidates above which Spark executors train it (xgboost.spark); default: never",
+    )
+    workers: int = Field(2, ge=1, description="Spark tasks that train at once; the cluster must have a core for each")
 
 
 class CausalGraph(Settings):
@@ -174,6 +204,21 @@ class Ranking(Settings):
         "none", description="mmr: unlike items by their text; calibrated: the user's own shares of categories"
     )
     variety_weight: Share = Field(0.3, description="what variety counts for beside the score, which has the rest")
+    owned: Literal["allowed", "never"] | Annotated[int, Field(ge=1)] | None = Field(
+        None,
+        description="items a user had an outcome on: listed again, never, or not for so many days; default: allowed in "
+        "ecommerce and health, never elsewhere",
+    )
+
+
+class Tuning(Settings):
+    """The search for better settings of ranker, retrieval and list building."""
+
+    schedule: Cron = Field("0 6 * * 0", description="when its DAG runs, UTC, as cron has it")
+    trials: int = Field(30, ge=1, description="settings tried in one study")
+    windows: int = Field(
+        2, ge=1, le=12, description="latest label windows each is judged in; earlier ones are learnt from"
+    )
 
 
 class Drift(Settings):
@@ -217,7 +262,7 @@ class Site(Settings):
     keep_days: int = Field(
         100, ge=1, description="lists of nights longer before the published one are dropped; the published one never"
     )
-    schedule: str = Field("0 2 * * *", description="when the night runs, UTC, as cron has it")
+    schedule: Cron = Field("0 2 * * *", description="when the night runs, UTC, as cron has it")
     clean: Clean = Clean()
     opinions: Opinions = Opinions()
     profiles: Profiles = Profiles()
@@ -225,15 +270,8 @@ class Site(Settings):
     ranker: Ranker = Ranker()
     effects: Effects = Effects()
     ranking: Ranking = Ranking()
+    tuning: Tuning = Tuning()
     drift: Drift = Drift()
-
-    @field_validator("schedule")
-    @classmethod
-    def _cron(cls, value: str) -> str:
-        fields = value.split()
-        if len(fields) != 5 or not all(map(_is_cron_field, fields, CRON)):
-            raise ValueError("must be a cron expression of five fields, such as '0 2 * * *'")
-        return value
 
     @model_validator(mode="after")
     def _possible(self) -> "Site":
@@ -254,20 +292,17 @@ class Site(Settings):
         return self.effects.graph or CausalGraph.model_validate(DEFAULT_GRAPHS[self.domain])
 
     @property
+    def owned_days(self) -> float:
+        """Days for which an item the user had an outcome on is not listed: 0 where it may be, infinite for never."""
+        default = "allowed" if self.domain in REPEATING else "never"
+        rule = self.ranking.owned or default
+        return {"allowed": 0.0, "never": math.inf}[rule] if isinstance(rule, str) else float(rule)
+
+    @property
     def digest(self) -> str:
         """sha256 of the settings in canonical JSON: part of version_id."""
         canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def _is_cron_field(text: str, allowed: tuple[int, int, str]) -> bool:
-    low, high, names = allowed
-    pieces = [
-        re.fullmatch(r"(?:\*|([0-9A-Za-z]+)(?:-([0-9A-Za-z]+))?)(?:/[1-9][0-9]*)?", one) for one in text.split(",")
-    ]
-    words = [word.lower() for piece in pieces if piece for word in piece.groups() if word]
-    known = [low <= int(word) <= high if word.isdigit() else word in names.split() for word in words]
-    return all(pieces) and all(known)
 
 
 class _UniqueKeys(yaml.SafeLoader):

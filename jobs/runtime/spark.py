@@ -9,6 +9,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from jobs.runtime import result
 from jobs.runtime.args import JobArgs
+from jobs.runtime.errors import SetupError
 
 SHUFFLE_PARTITIONS = int(os.environ.get("NIGHTLIFT_SHUFFLE_PARTITIONS", "4"))
 SETTINGS = {
@@ -25,11 +26,21 @@ SMALL_BATCHES = {"spark.sql.execution.arrow.maxRecordsPerBatch": "200"}  # of ro
 
 
 @contextmanager
-def spark_session(args: JobArgs, name: str, more: Mapping[str, str] | None = None) -> Iterator[SparkSession]:
-    """A session with the project's settings and ``more``; closed afterwards, while a warm server stays up."""
+def spark_session(
+    args: JobArgs, name: str, more: Mapping[str, str] | None = None, classic: bool = False
+) -> Iterator[SparkSession]:
+    """A session with the project's settings and ``more``; closed afterwards, while a warm server stays up.
+
+    ``classic`` is for what Spark Connect cannot do: beside a warm server a session of this process is started, and an
+    address in SPARK_REMOTE is a SetupError.
+    """
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.appName(f"nightlift {name} {args.site.site} {args.date}")
     remote = args.environment.spark_remote
+    if classic:
+        if os.environ.get("SPARK_REMOTE"):
+            raise SetupError(f"{name} needs a classic Spark: unset SPARK_REMOTE, let spark_default name a cluster")
+        remote = None
     if remote:
         builder = builder.remote(remote)
     elif "SPARK_ENV_LOADED" not in os.environ:  # neither Connect nor spark-submit: alone on this machine

@@ -393,7 +393,7 @@ ITEM_PERIODS = Table(
 )
 SCORES = Table(
     "scores",
-    "Relevance and effect of every candidate pair of the night.",
+    "Relevance and effect of every candidate pair of the night; days since the user's last outcome on it.",
     {
         "user_id": "string",
         "item_id": "string",
@@ -410,6 +410,7 @@ SCORES = Table(
         "control": "int32",
         "control_outcomes": "int32",
         "price": "float64?",
+        "days_since_last": "float64?",
     },
     ("user_id", "item_id"),
 )

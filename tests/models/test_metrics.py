@@ -56,6 +56,25 @@ def test_bootstrap_interval_holds_the_mean_and_repeats():
     assert first == metrics.bootstrap_mean(values, seed=3)
 
 
+def test_many_means_are_resampled_as_one_alone_is():
+    values = np.random.default_rng(4).normal(size=(300, 2))
+    values[60:, 1] = np.nan
+    found = metrics.bootstrap_means(
+        {"whole": values[:, 0], "part": values[:, 1], "none": values[:, 1] * np.nan}, seed=3
+    )
+    assert set(found) == {"whole", "part"}
+    alone = metrics.bootstrap_mean(values[:, 0], seed=3)
+    assert found["whole"].document() == pytest.approx(alone.document())
+    assert found["part"].value == pytest.approx(np.nanmean(values[:, 1]))
+    assert found["part"].high - found["part"].low > found["whole"].high - found["whole"].low
+
+
+def test_users_without_anything_relevant_are_left_out_and_hits_beyond_k_do_not_count():
+    listed = pd.DataFrame({"user_id": ["u", "u", "w"], "position": [1, 2, 1], "hit": [0, 1, 1]})
+    found = metrics.list_metrics(listed, pd.Series({"u": 1}), 1)
+    assert found.index.tolist() == ["u"] and (found == 0).all(axis=None)
+
+
 def test_average_precision_equals_a_hand_made_one_whatever_the_order_of_rows():
     found = metrics.list_metrics(listing([1, 0, 1]).iloc[::-1], pd.Series({"u": 5}), 3).loc["u", "map"]
     assert found == pytest.approx((1 + 2 / 3) / 3)
@@ -68,9 +87,9 @@ def test_gini_is_zero_for_equal_shares_and_near_one_for_a_single_item():
     assert metrics.gini(["a", "a", "a", "b"], 2) == pytest.approx(0.25)
 
 
-def test_novelty_is_the_surprise_in_bits():
-    assert metrics.novelty([4, 1], 4) == pytest.approx((0 + 2) / 2)
-    assert metrics.novelty([0], 8) == 3.0
+def test_surprise_is_in_bits_and_that_of_one_user_where_there_was_none():
+    assert metrics.surprise([4, 1], 4).tolist() == [0.0, 2.0]
+    assert metrics.surprise([0], 8).tolist() == [3.0]
 
 
 def test_a_right_effect_keeps_its_promise_and_a_noisy_one_promises_more():

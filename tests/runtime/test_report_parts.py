@@ -185,11 +185,16 @@ def test_ranking_puts_the_three_methods_beside_each_other_and_keeps_the_rest():
             "popularity_ndcg_10": figure(0.2, 0.1, 0.3),
             "recency_ndcg_10": figure(0.3, 0.2, 0.4),
             "ranker_brier": figure(0.1),
+            "from_repeat_recall": figure(0.5, 0.4, 0.6),
+            "from_repeat_map_10": figure(0.2, 0.1, 0.3),
         }
     }
     found = parts.ranking(record)
     assert [row["name"] for row in found["table"]] == ["NDCG@10, ranker", "NDCG@10, popularity", "NDCG@10, recency"]
-    assert [row["name"] for row in found["rest"]] == [parts.WORDS["ranker_brier"]]
+    rest = ("from_repeat_recall", "ranker_brier")
+    assert [row["name"] for row in found["rest"]] == [parts.WORDS[name] for name in rest], (
+        "not every source's every figure"
+    )
     assert "recency 0.3000 (90 % interval 0.2000 to 0.4000)" in found["plot"]["summary"]
     assert parts.ranking({"metrics": {}}) == {"plot": None, "table": [], "rest": []}
 
