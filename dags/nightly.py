@@ -74,10 +74,11 @@ PARAMS = {
 }
 
 
-def _task(name: str, site: str) -> JobOperator | SparkJobOperator:
-    outlets = [assets.published(site)] if name == "publish" else []
-    given = {"task_id": name, "site": site, "doc_md": doc(name, site), "outlets": outlets}
-    return SparkJobOperator(pool=SPARK_POOL, **given) if name in SPARK_TASKS else JobOperator(**given)
+def _task(name: str, site: Site) -> JobOperator | SparkJobOperator:
+    outlets = [assets.published(site.site)] if name == "publish" else []
+    given = {"task_id": name, "site": site.site, "doc_md": doc(name, site.site), "outlets": outlets}
+    on_spark = name in SPARK_TASKS or (name == "train_ranker" and site.ranker.distributed_rows is not None)
+    return SparkJobOperator(pool=SPARK_POOL, **given) if on_spark else JobOperator(**given)
 
 
 def nightly(site: Site) -> DAG:
@@ -101,7 +102,7 @@ def nightly(site: Site) -> DAG:
         task = {}
         for group, (meaning, names) in GROUPS.items():
             with TaskGroup(group, prefix_group_id=False, tooltip=meaning, doc_md=meaning):
-                task |= {name: _task(name, site.site) for name in names}
+                task |= {name: _task(name, site) for name in names}
         chain(*(task[name] for name in ("extract", "check_raw", "clean", "check_clean", "evaluate_feedback")))
         chain(
             *(task[name] for name in ("check_clean", "build_features", "generate_candidates", "train_ranker", "score"))

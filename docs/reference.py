@@ -147,19 +147,15 @@ def _bounds(field: Mapping[str, Any]) -> str:
 
 def dags() -> str:
     """The DAG of a site: its form, its tasks and what to do about them."""
-    dag = _example_dag()
+    dag, tuning = _example_dag("nightly"), _example_dag("weekly_tuning")
     from nightlift import links
-    from nightlift.tasks import GROUPS, TASKS, doc
+    from nightlift.tasks import GROUPS, TASKS, TUNING, doc
 
     shown = {task.task_id: task for task in dag.tasks}
     edges = [f"  {one} --> {other}" for one in TASKS for other in sorted(shown[one].downstream_task_ids)]
     groups = [
         f"  subgraph {group}\n" + "\n".join(f"    {name}" for name in names) + "\n  end"
         for group, (_, names) in GROUPS.items()
-    ]
-    form = [
-        (f"`{name}`", _choices(dag.params.get_param(name).schema), str(dag.params.get_param(name).description))
-        for name in dag.params
     ]
     parts = []
     for group, (meaning, names) in GROUPS.items():
@@ -173,7 +169,7 @@ def dags() -> str:
         f"{shown['extract'].execution_timeout}.",
         str(dag.doc_md).strip(),
         "```mermaid\nflowchart TD\n" + "\n".join([*groups, *edges]) + "\n```",
-        "## The form\n\n" + table(("param", "value", "meaning"), form),
+        "## The form\n\n" + _form(dag),
         "## Assets\n\nWhen `publish` shows readers a new version, each published table is an asset event, such as "
         '`Asset("shop.recommendations")`, with `rows`, `version_id` and `run_date` in its extra. A dry run, a '
         "version that is kept and the same version again are no event.",
@@ -181,7 +177,18 @@ def dags() -> str:
         "## Notes of runs\n\nA run ends with a note: what was published, or which task failed and why. A note that a "
         "person wrote stays.",
         *parts,
+        "## The tuning of a site, `weekly_tuning_<site>`\n\nSchedule: `tuning.schedule` of the site file, UTC.",
+        str(tuning.doc_md).strip(),
+        _form(tuning),
+        *(f"### {name}\n\n{doc(name, 'shop')}" for name in TUNING),
     )
+
+
+def _form(dag: Any) -> str:
+    """The params of a DAG."""
+    params = {name: dag.params.get_param(name) for name in dag.params}
+    rows = [(f"`{name}`", _choices(param.schema), str(param.description)) for name, param in params.items()]
+    return table(("param", "value", "meaning"), rows)
 
 
 def _choices(schema: Mapping[str, Any]) -> str:
@@ -192,15 +199,15 @@ def _choices(schema: Mapping[str, Any]) -> str:
     return "day or empty" if schema.get("format") == "date" else "text or empty"
 
 
-def _example_dag() -> Any:
+def _example_dag(name: str) -> Any:
     from jobs.runtime.site import Site
 
     sys.path[:0] = [str(ROOT / "plugins"), str(ROOT)]
-    spec = importlib.util.spec_from_file_location("nightly", ROOT / "dags" / "nightly.py")
+    spec = importlib.util.spec_from_file_location(name, ROOT / "dags" / f"{name}.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.nightly(Site.model_validate({"site": "shop", "outcome": {"event_types": ["purchase"]}}))
+    return getattr(module, name)(Site.model_validate({"site": "shop", "outcome": {"event_types": ["purchase"]}}))
 
 
 PAGES: dict[str, Callable[[], str]] = {"dags.md": dags, "tables.md": tables, "site.md": site}

@@ -18,7 +18,7 @@ from jobs.runtime.site import Ranker
 from jobs.runtime.spark import cached
 
 KEY = ("user_id", "as_of", "item_id")
-ROWS = "label float, thinned float, weight double, back boolean, keep boolean, qid int"
+ROWS = "label float, thinned float, weight float, back boolean, keep boolean, qid int"
 
 
 def fit(table: DataFrame, settings: Ranker, seed: int, rounds: int | None = None) -> Fitted:
@@ -87,7 +87,7 @@ def _prepared(settings: Ranker) -> Callable[[Iterable[pa.RecordBatch]], Iterator
             made = {
                 "label": frame["label"].astype(np.float32),
                 "thinned": frame["weight"].astype(np.float32),
-                "weight": weight,
+                "weight": weight.astype(np.float32),
                 "back": back,
                 "keep": keep,
                 "qid": qid.astype(np.int32),

@@ -90,6 +90,12 @@ TASKS = {
         "MLflow is away; what is published stays.",
     ),
 }
+TUNING = {
+    "tune_models": (
+        "Tries settings on the label windows of the latest night and writes the best.",
+        "No night has run, there are too few label windows, or the warehouse is away.",
+    ),
+}
 SEEN_BY_READERS = ("publish", "report")
 
 
@@ -98,9 +104,14 @@ def dag_id(site: str) -> str:
     return f"nightly_{site}"
 
 
+def tuning_dag_id(site: str) -> str:
+    """Id of the DAG that tunes a site."""
+    return f"weekly_tuning_{site}"
+
+
 def doc(task_id: str, site: str) -> str:
     """Markdown doc of one task: what, when it fails, how to rerun, how to roll back."""
-    what, fails = TASKS[task_id]
+    what, fails = (TASKS | TUNING)[task_id]
     back = f"`python -m jobs rollback --site {site}` publishes the version before again."
     if task_id not in SEEN_BY_READERS:
         back = f"Nothing to roll back: readers see nothing of a night before `publish`. After it: {back}"

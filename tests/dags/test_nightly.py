@@ -36,12 +36,19 @@ def parse(folder: Path, monkeypatch: pytest.MonkeyPatch):
     return DagBag(dag_folder=str(ROOT / "dags"))
 
 
+def nightly(monkeypatch: pytest.MonkeyPatch):
+    """The nightly DAG of the only site."""
+    (dag,) = (dag for name, dag in parse(ROOT / "config" / "sites", monkeypatch).dags.items() if name[:7] == "nightly")
+    return dag
+
+
 def test_one_dag_a_site_with_the_edges_of_the_design(monkeypatch: pytest.MonkeyPatch) -> None:
     bag = parse(ROOT / "config" / "sites", monkeypatch)
     assert len(bag.dags) > 0
     assert not bag.import_errors
-    assert set(bag.dags) == {f"nightly_{path.stem}" for path in (ROOT / "config" / "sites").glob("*.yaml")}
-    for dag in bag.dags.values():
+    nights = {name: dag for name, dag in bag.dags.items() if name.startswith("nightly_")}
+    assert set(nights) == {f"nightly_{path.stem}" for path in (ROOT / "config" / "sites").glob("*.yaml")}
+    for dag in nights.values():
         assert {task.task_id: set(task.downstream_task_ids) for task in dag.tasks} == EDGES
         assert dag.max_active_runs == 1 and not dag.catchup
         for task in dag.tasks:
@@ -52,7 +59,7 @@ HEADINGS = ("**What:**", "**When it fails:**", "**Rerun:**", "**Roll back:**")
 
 
 def test_every_doc_says_what_when_it_fails_how_to_rerun_and_how_to_roll_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    (dag,) = parse(ROOT / "config" / "sites", monkeypatch).dags.values()
+    dag = nightly(monkeypatch)
     for doc in (dag.doc_md, *(task.doc_md for task in dag.tasks)):
         places = [doc.index(heading) for heading in HEADINGS]
         assert places == sorted(places) and places[0] == 0
@@ -60,7 +67,7 @@ def test_every_doc_says_what_when_it_fails_how_to_rerun_and_how_to_roll_back(mon
 
 
 def test_groups_hold_every_task_once_and_leave_its_id_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    (dag,) = parse(ROOT / "config" / "sites", monkeypatch).dags.values()
+    dag = nightly(monkeypatch)
     groups = dag.task_group.children
     assert list(groups) == ["data", "relevance", "effects", "lists"]
     assert sorted(name for group in groups.values() for name in group.children) == sorted(EDGES)
@@ -68,7 +75,7 @@ def test_groups_hold_every_task_once_and_leave_its_id_alone(monkeypatch: pytest.
 
 
 def test_the_form_describes_every_param(monkeypatch: pytest.MonkeyPatch) -> None:
-    (dag,) = parse(ROOT / "config" / "sites", monkeypatch).dags.values()
+    dag = nightly(monkeypatch)
     schemas = {name: dag.params.get_param(name).schema for name in dag.params}
     assert set(schemas) == {"run_date", "force", "dry_run", "choose_ranker", "choose_uplift", "reason"}
     assert all(dag.params.get_param(name).description and schema["title"] for name, schema in schemas.items())
@@ -81,16 +88,26 @@ def test_the_form_describes_every_param(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_publish_alone_writes_the_published_tables(monkeypatch: pytest.MonkeyPatch) -> None:
-    (dag,) = parse(ROOT / "config" / "sites", monkeypatch).dags.values()
+    dag = nightly(monkeypatch)
     outlets = {task.task_id: [outlet.name for outlet in task.outlets] for task in dag.tasks if task.outlets}
     assert outlets == {"publish": ["grocery.published"]}
 
 
 def test_links_are_on_every_task(monkeypatch: pytest.MonkeyPatch) -> None:
-    (dag,) = parse(ROOT / "config" / "sites", monkeypatch).dags.values()
+    dag = nightly(monkeypatch)
     links = {task.task_id: {link.name for link in task.operator_extra_links} for task in dag.tasks}
     assert links["train_ranker"] == {"Effects page", "MLflow run", "Data Docs", "Report"}
     assert links["clean"] == {"Effects page", "Spark history"}
+
+
+def test_a_ranker_that_may_be_trained_on_spark_is_submitted_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, how in (("small", "{}"), ("large", "{distributed_rows: 1000000}")):
+        (tmp_path / f"{name}.yaml").write_text(f"site: {name}\noutcome: {{event_types: [buy]}}\nranker: {how}\n")
+    dags = parse(tmp_path, monkeypatch).dags
+    kinds = {name: type(dags[f"nightly_{name}"].get_task("train_ranker")).__name__ for name in ("small", "large")}
+    assert kinds == {"small": "JobOperator", "large": "SparkJobOperator"}
 
 
 def test_two_parses_are_equal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,6 +124,6 @@ def test_broken_site_names_its_key_and_breaks_no_other(tmp_path: Path, monkeypat
     (tmp_path / "good.yaml").write_text("site: good\noutcome: {event_types: [buy]}\n")
     (tmp_path / "bad.yaml").write_text("site: bad\noutcome: {event_types: [buy]}\nwhat: 1\n")
     bag = parse(tmp_path, monkeypatch)
-    assert set(bag.dags) == {"nightly_good"}
+    assert set(bag.dags) == {"nightly_good", "weekly_tuning_good"}
     assert len(bag.import_errors) == 1
     assert "what: unknown key" in next(iter(bag.import_errors.values()))
