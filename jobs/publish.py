@@ -3,7 +3,7 @@
 Fails when an audit of the new version fails; yesterday's version then stays published.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import mlflow
@@ -60,6 +60,13 @@ def drop_old(args: JobArgs, lake: Lake, version: str) -> None:
         print(f"dropped {len(gone)} versions of more than {args.site.keep_days} days before: {', '.join(gone)}")
 
 
+def is_news(lake: Lake, done: Mapping[str, Any]) -> bool:
+    """Whether nobody was told of the published version yet: a run killed after it moved the pointer told nobody."""
+    if done["state"] != "unchanged":
+        return bool(done["state"] == "published")
+    return not lake.has("published") or lake.read_json("published")["version_id"] != done["version_id"]
+
+
 def rows_by_table(lake: Lake) -> dict[str, int]:
     """Rows of each table that the mart gets."""
     return {table.name: int(lake.manifest(table)["rows"]) for table in (RECOMMENDATIONS, *BESIDE, RUN_METRICS)}
@@ -93,12 +100,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not args.dry_run:
         drop_old(args, lake, done["version_id"])
     result.record(note=note, run_date=args.date.isoformat(), version_id=done["version_id"])
-    if done["state"] == "published":
+    if is_news(lake, done):
         result.record(published_rows=rows_by_table(lake))
-    lake.write_json("published", {name: str(value) for name, value in done.items()} | {"verdict": verdict})
     tags = {"version_id": done["version_id"], "verdict": verdict, "state": done["state"]}
     tags |= {f"decision_{model}": one["decision"]["said"] for model, one in chosen.items()}
     tracking.finish_night(args, headline(metrics), tags)
+    lake.write_json("published", {name: str(value) for name, value in done.items()} | {"verdict": verdict})
     return 0
 
 

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
+from urllib.parse import urlsplit
 
 import mlflow
+import requests
 from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
 
@@ -16,13 +18,25 @@ from jobs.models.metrics import Estimate
 from jobs.runtime import result
 from jobs.runtime.args import JobArgs, dag_run
 from jobs.runtime.environment import ROOT
+from jobs.runtime.errors import AwayError
 from jobs.tables.contracts import Table
 from jobs.tables.lake import Lake
 
 
 def client(args: JobArgs) -> mlflow.MlflowClient:
-    """A client of the environment's tracking server, which becomes this process's server."""
-    mlflow.set_tracking_uri(args.environment.mlflow_uri)
+    """A client of the environment's tracking server, which becomes this process's server.
+
+    AwayError where it does not answer: MLflow's own client would try again for minutes before it says so.
+    """
+    address = args.environment.mlflow_uri
+    try:
+        if address.startswith("http"):
+            requests.get(f"{address.rstrip('/')}/health", timeout=10)
+    except requests.RequestException as error:
+        where, what = urlsplit(address).netloc.rpartition("@")[2], type(error).__name__
+        said = f"MLflow at {where} does not answer ({what}); run `make up` or check MLFLOW_TRACKING_URI"
+        raise AwayError(said) from None
+    mlflow.set_tracking_uri(address)
     return mlflow.MlflowClient()
 
 

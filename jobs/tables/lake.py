@@ -8,6 +8,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from jobs.runtime.args import JobArgs
-from jobs.runtime.errors import DataError
+from jobs.runtime.errors import DataError, SetupError
 from jobs.tables.contracts import Table
 
 if TYPE_CHECKING:
@@ -61,24 +62,25 @@ class Lake:
         """The manifest of a table's partition; DataError names the job's output that is missing."""
         name = table if isinstance(table, str) else table.name
         path = f"{self._folder(name, day or self.date)}/manifest.json"
-        if self.fs.get_file_info(path).type == pafs.FileType.NotFound:
+        if not self.has(table, day):
             raise DataError(
                 f"{name} of {day or self.date} is not in the lake ({path}); run the task that writes it first"
             )
         with self.fs.open_input_stream(path) as stream:
             return dict(json.loads(stream.read()))
 
+    def has(self, table: Table | str, day: date | None = None) -> bool:
+        """Whether a table's partition, or a document, of tonight or ``day`` is whole in the lake."""
+        name = table if isinstance(table, str) else table.name
+        path = f"{self._folder(name, day or self.date)}/manifest.json"
+        return bool(self.fs.get_file_info(path).type == pafs.FileType.File)
+
     def dates(self, table: Table | str) -> list[date]:
         """Run dates before this one that have a manifest of the table or document, oldest first."""
         name = table if isinstance(table, str) else table.name
         infos = self.fs.get_file_info(pafs.FileSelector(f"{self.root}/{name}", allow_not_found=True))
         days = (date.fromisoformat(info.base_name.removeprefix("run_date=")) for info in infos)
-        return sorted(
-            day
-            for day in days
-            if day < self.date
-            and self.fs.get_file_info(f"{self._folder(name, day)}/manifest.json").type == pafs.FileType.File
-        )
+        return sorted(day for day in days if day < self.date and self.has(name, day))
 
     def published_nights(self) -> Iterator[tuple[date, str]]:
         """Run date and version of the earlier nights that published their lists, newest first."""
@@ -121,8 +123,19 @@ class Lake:
         return chain[::-1]
 
     def history(self, table: Table) -> list[Part]:
-        """Parts that together hold every row of an incremental table before the run date once."""
-        return [part for _, part in self._history(table)]
+        """Parts that together hold every row of an incremental table before the run date once.
+
+        DataError names the file that is not as it was written.
+        """
+        chain = self._history(table)
+        entries = [entry for manifest, _ in chain for entry in manifest["files"]]
+        infos = self.fs.get_file_info([file for _, part in chain for file in part.files])
+        for entry, info in zip(entries, infos, strict=True):
+            written = entry.get("bytes", info.size)  # nights before sizes were recorded have none
+            if info.type != pafs.FileType.File or info.size != written:
+                found = "is gone" if info.type == pafs.FileType.NotFound else f"has {info.size} bytes, not {written}"
+                raise DataError(f"{info.path} {found}; run the task that writes {table.name} again for that run_date")
+        return [part for _, part in chain]
 
     # -- writes ------------------------------------------------------------------------------------------------
     def write_arrow(
@@ -138,10 +151,11 @@ class Lake:
         table.check_columns(found, "this job")
         folder, attempt = self._new_attempt(table)
         path = f"{folder}/{attempt}/part-0.parquet"
-        with pq.ParquetWriter(path, reader.schema, filesystem=self.fs, compression="zstd") as writer:
-            for batch in reader:
-                writer.write_batch(batch)
-        return self._commit(table, attempt, covers, inputs)
+        with self._room(f"{folder}/{attempt}"):
+            with pq.ParquetWriter(path, reader.schema, filesystem=self.fs, compression="zstd") as writer:
+                for batch in reader:
+                    writer.write_batch(batch)
+            return self._commit(table, attempt, covers, inputs)
 
     def write_spark(
         self,
@@ -157,11 +171,12 @@ class Lake:
             frame = frame.select(*table.names)
         folder, attempt = self._new_attempt(table)
         uri = f"{self.uri}/{folder.removeprefix(self.root).lstrip('/')}/{attempt}"
-        # numbers seldom repeat: dictionaries of them cost time and save nothing; the folder is new and empty
+        # numbers seldom repeat: dictionaries of them cost time and save nothing
         text = {f"parquet.enable.dictionary#{name}": "true" for name, kind in frame.dtypes if kind == "string"}
         writer = frame.coalesce(partitions).write.options(**{"parquet.enable.dictionary": "false"} | text)
-        writer.mode("append").parquet(uri)
-        return self._commit(table, attempt, covers, inputs)
+        with self._room(f"{folder}/{attempt}"):
+            writer.mode("append").parquet(uri)  # the folder is new and empty
+            return self._commit(table, attempt, covers, inputs)
 
     def write_json(self, name: str, document: dict[str, Any]) -> None:
         """Write a small document (a decision, a model's record) beside the tables."""
@@ -189,9 +204,8 @@ class Lake:
                     digest = hashlib.sha256(handle.read()).hexdigest()
                     handle.seek(0)
                     footer = pq.ParquetFile(handle)
-                    files.append(
-                        {"path": f"{attempt}/{info.base_name}", "rows": footer.metadata.num_rows, "sha256": digest}
-                    )
+                    entry = {"path": f"{attempt}/{info.base_name}", "rows": footer.metadata.num_rows}
+                    files.append(entry | {"bytes": info.size, "sha256": digest})
                     schema = footer.schema_arrow
         if not files:
             raise DataError(f"{table.name} of {self.date}: the attempt in {folder}/{attempt} wrote no file")
@@ -217,9 +231,22 @@ class Lake:
     def _put(self, path: str, document: dict[str, Any]) -> None:
         self.fs.create_dir(path.rsplit("/", 1)[0], recursive=True)
         temporary = f"{path}.{uuid.uuid4().hex[:8]}"
-        with self.fs.open_output_stream(temporary) as stream:
+        with self._room(temporary), self.fs.open_output_stream(temporary) as stream:
             stream.write(json.dumps(document, indent=1, sort_keys=True).encode())
         self.fs.move(temporary, path)
+
+    @contextmanager
+    def _room(self, path: str) -> Iterator[None]:
+        """Where the disk is full, what was written to ``path`` gives its room back, and a SetupError says so."""
+        try:
+            yield
+        except Exception as error:  # Arrow's is an OSError, Spark's one of many
+            if "No space left on device" not in str(error):
+                raise
+            kind = self.fs.get_file_info(path).type
+            if kind != pafs.FileType.NotFound:
+                (self.fs.delete_dir if kind == pafs.FileType.Directory else self.fs.delete_file)(path)
+            raise SetupError(f"{path}: the disk is full; free some of it, then run the task again") from None
 
     # -- reads -------------------------------------------------------------------------------------------------
     def read_arrow(
