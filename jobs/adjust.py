@@ -153,16 +153,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def user_totals(made: Lists, scores: pd.DataFrame, how: ListSettings) -> pd.DataFrame:
-    """One row a user: mean effects of both lists, identified share, rows and whether held out."""
+    """One row a user: mean effects of both lists, shares identified, explored and proved, rows and whether held out.
+
+    ``proved``: of the places ranked by effect, the share whose own interval is above zero; NaN where there is none.
+    """
     effects = scores[["user_id", "item_id", "effect"]]
     by_relevance = made.by_relevance.merge(effects, on=["user_id", "item_id"]).groupby("user_id")["effect"].mean()
+    by_effect = made.published["policy"] == "adjusted"
     totals = (
-        made.published.groupby("user_id")
+        made.published.assign(
+            explore=made.published["policy"] == "explore",
+            proved=(made.published["effect_low"] > 0).astype(float).where(by_effect),
+        )
+        .groupby("user_id")
         .agg(
             effect=("effect", "mean"),
             identified=("identified", "mean"),
             rows=("rank", "size"),
-            explored=("policy", lambda policy: float((policy == "explore").mean())),
+            explored=("explore", "mean"),
+            proved=("proved", "mean"),
         )
         .assign(relevance_effect=by_relevance)
         .reset_index()
@@ -207,6 +216,9 @@ def write_metrics(
         "list_rows": as_document(float(totals["rows"].sum())),
         "effects_gate": as_document(float(gate["passed"])),
     }
+    proved = adjusted["proved"].dropna()
+    if len(proved):
+        figures["list_proved_share"] = as_document(bootstrap_mean(proved, seed=seed))
     for check in gate["checks"]:
         figures[f"gate_{check['name']}"] = as_document(float(check["passed"]))
     for record in records:

@@ -29,6 +29,7 @@ HEADLINE = (
     "average_effect",
     "list_effect",
     "list_effect_by_relevance",
+    "list_proved_share",
     "ope_gain_over_relevance_rule_dr",
     "effects_gate",
 )

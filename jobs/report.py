@@ -14,8 +14,10 @@ from jobs.models.decisions import CHALLENGER
 from jobs.runtime import pages, report_drift, report_feedback
 from jobs.runtime import report_diagnosis as diagnosis
 from jobs.runtime import report_parts as parts
+from jobs.runtime import report_uplift as uplift_parts
 from jobs.runtime.args import JobArgs, run
 from jobs.runtime.errors import DataError
+from jobs.tables import mart
 from jobs.tables.contracts import (
     CLEAN_COUNTS,
     ITEM_EFFECTS,
@@ -42,13 +44,18 @@ def part(make: Callable[[], Part]) -> Part:
         return {"missing": str(error)}
 
 
-def verdict(lake: Lake) -> Part:
-    """The night in one sentence, and what was published."""
-    published, chosen = lake.read_json("published"), lake.read_json("chosen_uplift")["decision"]["chosen"]
-    metrics = {
+def night_figures(lake: Lake) -> dict[str, Any]:
+    """RUN_METRICS: value, low and high of each figure by name."""
+    return {
         row["metric"]: {name: row[name] for name in ("value", "low", "high")}
         for row in parts.records(lake.read_pandas(RUN_METRICS))
     }
+
+
+def verdict(lake: Lake) -> Part:
+    """The night in one sentence, and what was published."""
+    published, chosen = lake.read_json("published"), lake.read_json("chosen_uplift")["decision"]["chosen"]
+    metrics = night_figures(lake)
     return {
         "text": parts.headline(published, metrics, chosen),
         "passed": chosen == CHALLENGER,
@@ -96,7 +103,7 @@ def examples(lake: Lake) -> Part:
         }
         for user, why in chosen
     ]
-    return {"users": users}
+    return {"users": users, "proof": mart.proof(night_figures(lake))}
 
 
 def lineage(args: JobArgs, lake: Lake) -> Part:
@@ -139,20 +146,22 @@ def decisions(lake: Lake) -> list[dict[str, str]]:
 
 
 def collect(args: JobArgs, lake: Lake) -> dict[str, Any]:
-    """Everything the page shows, read from the night's records."""
+    """Everything the page shows, read from the night's records; ``links`` says whether other pages lie beside it."""
     docs, site = args.environment.home / "docs", args.site.site
     return {
         "site": site,
         "run_date": args.date.isoformat(),
+        "links": True,
         "verdict": part(lambda: verdict(lake)),
         "changes": part(lambda: changes(args, lake)),
         "examples": part(lambda: examples(lake)),
-        "effects": part(lambda: parts.effects(lake.read_pandas(ITEM_EFFECTS))),
+        "effects": part(lambda: uplift_parts.effects(lake.read_pandas(ITEM_EFFECTS))),
+        "harmed": part(lambda: uplift_parts.harmed(lake.read_pandas(ITEM_EFFECTS))),
         "uplift": part(
             lambda: {
-                "plots": parts.uplift_plots(lake.read_json("uplift"), args.site.effects.overlap_eps),
+                "plots": uplift_parts.uplift_plots(lake.read_json("uplift"), args.site.effects.overlap_eps),
                 "figures": parts.figures(lake.read_json("uplift")["metrics"]),
-                "refutations": parts.refutations(lake.read_json("uplift")),
+                "refutations": uplift_parts.refutations(lake.read_json("uplift")),
             }
         ),
         "graph": part(lambda: diagnosis.graph(args.site)),
@@ -174,7 +183,7 @@ def collect(args: JobArgs, lake: Lake) -> dict[str, Any]:
         "drift": part(lambda: report_drift.drift(lake.read_json("drift"), args.site.drift)),
         "gate": part(
             lambda: {
-                "checks": parts.gate(lake.read_json("effects_gate")),
+                "checks": uplift_parts.gate(lake.read_json("effects_gate")),
                 "warnings": lake.read_json("effects_gate")["warnings"],
             }
         ),
@@ -196,7 +205,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     path = pages.record_report(docs, site, args.date, page, values["verdict"].get("text") or "not decided")
     pages.rebuild(docs, site, args.date)
     run_id = tracking.night_run(args)
-    mlflow.MlflowClient().log_text(run_id, page, "report.html")
+    copy = pages.render("report.html.j2", values | {"links": False})  # MLflow shows it alone, in a frame
+    mlflow.MlflowClient().log_text(run_id, copy, "report.html")
     result.record(mlflow_run_id=run_id, report=path.relative_to(docs).as_posix())
     print(f"report: {path.as_uri()}")
     print(f"all nights: {(docs / 'index.html').as_uri()}")

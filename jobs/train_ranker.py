@@ -11,12 +11,12 @@ import pandas as pd
 import pyarrow.dataset as ds
 from numpy.typing import NDArray
 
-from jobs.models import champions, content, decisions, evaluation, metrics, ranker
+from jobs.models import champions, content, decisions, evaluation, metrics, ranker, reliability
 from jobs.models.boosting import predict
 from jobs.models.folds import threads
 from jobs.models.metrics import Estimate
 from jobs.models.ranker import Fitted
-from jobs.runtime import recipes, registry, tracking
+from jobs.runtime import recipes, registry, report_parts, tracking
 from jobs.runtime.args import JobArgs, run
 from jobs.runtime.choices import Champion, record_choice
 from jobs.runtime.errors import DataError
@@ -83,13 +83,19 @@ def require_outcomes(args: JobArgs, data: Labelled) -> None:
         )
 
 
-def probabilities(fitted: Fitted, test: pd.DataFrame) -> dict[str, float]:
-    """How right the calibrated relevance is on candidates it never saw."""
-    said, label = fitted.relevance(ranker.matrix(test), threads()), test["label"].to_numpy()
+def probabilities(said: Floats, test: pd.DataFrame) -> dict[str, float]:
+    """How right the calibrated relevance ``said`` is on candidates it never saw."""
+    label = test["label"].to_numpy()
     return {
         "ranker_brier": float(np.mean((said - label) ** 2)),
         "ranker_mean_ratio": float(said.mean() / max(label.mean(), 1e-12)),
     }
+
+
+def calibration_curve(said: Floats, test: pd.DataFrame) -> dict[str, list[float | None]]:
+    """Relevance against outcomes in parts of equal expectation: most pairs have next to none."""
+    weight, label = test["weight"].to_numpy(np.float64), test["label"].to_numpy(np.float64)
+    return reliability.document(reliability.table(said, label, weight, test["user_id"], size=weight * said))
 
 
 def files_of(first: Fitted, final: Fitted, recipe: Recipe, args: JobArgs) -> dict[str, bytes]:
@@ -120,6 +126,14 @@ def compared(figures: Mapping[str, Estimate | float]) -> str:
     return f"NDCG@{evaluation.K}: {', '.join(said) or 'nobody had an outcome to judge by'}"
 
 
+def log_plots(record: Mapping[str, Any]) -> None:
+    """Ranking quality and calibration of a ranker record as pictures of the run that is open."""
+    drawn = report_parts.ranking(record)
+    for name, plot in (("ranking", drawn["plot"]), ("relevance_calibration", drawn["calibration"])):
+        if plot:
+            mlflow.log_text(plot["svg"], f"{name}.svg")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Fit on windows before the latest, test on it, then fit on all for the same number of rounds."""
     args = JobArgs.parse(argv)
@@ -133,7 +147,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         listed = scores(first.booster, recipe.sources, test)
         vectors = content.of_table(lake.read_pandas(ITEM_VECTORS))
         figures = evaluation.judge(test, real, listed, vectors, site.seed)
-        figures |= probabilities(first, test[ranker.kept(test, recipe.sources)])
+        seen = test[ranker.kept(test, recipe.sources)]
+        probability = first.relevance(ranker.matrix(seen), threads())
+        figures |= probabilities(probability, seen)
         final = data.fit(recipe, rounds=first.rounds)
         files, about = files_of(first, final, recipe, args), card(args, data, test, figures)
     champion = registry.champion(args, "ranker")
@@ -141,24 +157,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     possible = (decisions.CHALLENGER, *([decisions.CHAMPION] if champion.registered else []))
     decision = decisions.decide_ranker(lead, site.ranker.margin, missing)
     decision = decision.overridden(args.choices.get("ranker"), args.reason, possible)
+    record = {
+        "features": list(ranker.COLUMNS),
+        "calibration": final.calibration.document(),
+        "rounds": final.rounds,
+        "calibration_curve": calibration_curve(probability, seen),
+        "metrics": {name: metrics.as_document(figure) for name, figure in figures.items()},
+    }
     with tracking.nested_run(args, "ranker", [CANDIDATES, PAIR_DAYS]) as run_id:
         mlflow.log_params(recipe.model_dump(exclude={"ranker"}) | recipe.ranker.model_dump() | {"recipe_from": origin})
         mlflow.log_param("rounds_used", final.rounds)
         tracking.log_estimates(figures)
+        watched = "stopping_loss" if recipe.ranker.objective == "binary:logistic" else "stopping_ndcg"
+        tracking.log_curves({watched: first.watched})
+        log_plots(record)
         model = registry.register(args, "ranker", files, run_id, about)
-    lake.write_json(
-        "ranker",
-        {
-            "version": model.version,
-            "sha256": model.sha256,
-            "model_uri": model.uri,
-            "features": list(ranker.COLUMNS),
-            "calibration": final.calibration.document(),
-            "rounds": final.rounds,
-            "recipe_from": origin,
-            "metrics": {name: metrics.as_document(figure) for name, figure in figures.items()},
-        },
-    )
+    made = {"version": model.version, "sha256": model.sha256, "model_uri": model.uri, "recipe_from": origin}
+    lake.write_json("ranker", made | record)
     record_choice(lake, "ranker", decision, model, champion)
     chosen = champion.files if decision.chosen == decisions.CHAMPION else files
     lake.write_json(recipes.LISTS, {recipes.LISTS: lists_of(chosen)})

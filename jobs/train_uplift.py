@@ -25,7 +25,7 @@ from jobs.models.metrics import Estimate
 from jobs.models.prior import Prior
 from jobs.models.sample import Sample
 from jobs.models.scoring import EffectModel, Pairs
-from jobs.runtime import registry, report_parts, tracking
+from jobs.runtime import registry, report_uplift, tracking
 from jobs.runtime.args import JobArgs, run
 from jobs.runtime.choices import Champion
 from jobs.runtime.errors import DataError
@@ -98,7 +98,8 @@ def judge_rules(
 
 def write_item_effects(lake: Lake, items: pd.DataFrame, trials: Sample, fitted: Fitted) -> None:
     """ITEM_EFFECTS."""
-    found = item_effects.table(trials, fitted.predicted, items)
+    by_level = item_effects.table(trials, fitted.predicted, items), item_effects.by_segment(trials, fitted.predicted)
+    found = pd.concat(by_level, ignore_index=True)
     arrow = pa.Table.from_pandas(found, schema=ITEM_EFFECTS.arrow_schema, preserve_index=False)
     lake.write_arrow(ITEM_EFFECTS, arrow, inputs=[TRIALS, ITEM_PERIODS])
 
@@ -119,10 +120,12 @@ def card(args: JobArgs, frame: pd.DataFrame, adjusted: Sequence[str], figures: M
 
 
 def log(record: Mapping[str, Any], how: Any) -> None:
-    """Settings, the balance table and the plots of an uplift record to the run that is open."""
+    """Settings, curves, the balance table and the plots of an uplift record to the run that is open."""
     mlflow.log_params(how.model_dump())
+    best_first = {f"effect_{name}_by_tenth": record["tenths"][name][::-1] for name in ("predicted", "found")}
+    tracking.log_curves({"gain_by_share_shown": record["qini_curve"]["gain"]} | best_first)
     mlflow.log_text(pd.DataFrame(record["balance"]).to_csv(index=False), "balance.csv")
-    for name, drawn in report_parts.uplift_plots(record, how.overlap_eps).items():
+    for name, drawn in report_uplift.uplift_plots(record, how.overlap_eps).items():
         if drawn:
             mlflow.log_text(drawn["svg"], f"{name}.svg")
 

@@ -18,6 +18,7 @@ HEADLINE = {
     "list_effect_by_relevance": (0.06, 0.05, 0.07),
     "ope_gain_over_relevance_rule_dr": (0.03, 0.02, 0.04),
     "effects_gate": (1.0, None, None),
+    "list_proved_share": (0.125, 0.1, 0.15),
     "users": (3.0, None, None),
 }
 

@@ -105,6 +105,7 @@ def test_an_empty_table_has_no_users(lake: Lake) -> None:
 
 def test_user_totals_are_the_means_of_both_lists(tmp_path: Path) -> None:
     frame = scores([20] * 40)
+    frame["effect_low"] = frame["effect"] - 0.03
     how = adjust.settings(night(tmp_path), passed=True)
     made = build_lists(frame, how)
     listed, alone, _ = made
@@ -119,8 +120,11 @@ def test_user_totals_are_the_means_of_both_lists(tmp_path: Path) -> None:
         assert row["relevance_effect"] == pytest.approx(np.mean([effect[user, item] for item in other["item_id"]]))
         assert row["identified"] == pytest.approx(mine["identified"].mean())
         assert row["explored"] == pytest.approx((mine["policy"] == "explore").mean())
+        ranked = mine[mine["policy"] == "adjusted"]
+        assert row["proved"] == pytest.approx((ranked["effect_low"] > 0).mean(), nan_ok=True)
     kept = totals[totals["held_out"] == 1]
     assert np.allclose(kept["effect"], kept["relevance_effect"])
+    assert kept["proved"].isna().all() and 0 < totals["proved"].mean() < 1
 
 
 def test_figures_of_lists_leave_the_control_group_out(lake: Lake) -> None:
@@ -133,6 +137,7 @@ def test_figures_of_lists_leave_the_control_group_out(lake: Lake) -> None:
             "rows": [4, 4, 3],
             "held_out": [0.0, 0.0, 1.0],
             "explored": [0.25, 0.0, 0.0],
+            "proved": [0.5, 0.0, np.nan],
         }
     )
     gate = {"passed": False, "checks": [{"name": "qini", "passed": False}, {"name": "placebo", "passed": True}]}
@@ -147,6 +152,7 @@ def test_figures_of_lists_leave_the_control_group_out(lake: Lake) -> None:
             "users": 3,
             "held_out_share": 1 / 3,
             "explored_share": 0.125,
+            "list_proved_share": 0.25,
             "list_rows": 11,
             "effects_gate": 0,
             "gate_qini": 0,
@@ -157,6 +163,8 @@ def test_figures_of_lists_leave_the_control_group_out(lake: Lake) -> None:
     low = lake.read_pandas(RUN_METRICS).set_index("metric")["low"]
     assert low["qini"] == 0.1
     assert np.isnan(low["users"])
+    adjust.write_metrics(lake, totals.assign(proved=np.nan), [record], gate, 0)
+    assert "list_proved_share" not in set(lake.read_pandas(RUN_METRICS)["metric"])
 
 
 def test_lists_are_composed_by_the_brands_and_vectors_that_the_site_asks_for(lake: Lake, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The report of a real small lake: what it says with everything there, with records missing, and with hostile text."""
 
+import re
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -19,11 +20,14 @@ from jobs.tables.contracts import Table
 from jobs.tables.lake import Lake
 from tests import small_night
 from tests.runtime.diagnoses import DIAGNOSIS, OFF_POLICY, figure
-from tests.runtime.test_report_parts import UPLIFT
+from tests.runtime.test_report_uplift import UPLIFT
 
 DAY = date(2024, 1, 8)
 MODEL = {"version": "3", "model_uri": "models:/shop-model/3", "sha256": "f" * 64}
-RANKER = MODEL | {"metrics": {"ranker_ndcg_10": figure(0.4, 0.35, 0.45), "recency_ndcg_10": figure(0.3, 0.25, 0.35)}}
+RANKER = MODEL | {
+    "metrics": {"ranker_ndcg_10": figure(0.4, 0.35, 0.45), "recency_ndcg_10": figure(0.3, 0.25, 0.35)},
+    "calibration_curve": {"predicted": [0.01, 0.3], "found": [0.02, 0.28], "low": [0.01, 0.25], "high": [0.03, 0.31]},
+}
 GATE = {
     "passed": True,
     "warnings": DIAGNOSIS["warnings"],
@@ -31,7 +35,13 @@ GATE = {
 }
 FEEDBACK = {
     "versions": [
-        {"version_id": "01234567", "run_date": "2024-01-01", "figures": {}, "lift": None, "why": "it was not shown"}
+        {
+            "version_id": "01234567",
+            "run_date": "2024-01-01",
+            "figures": {"outcome_rate_explore_1": figure(0.04, 0.02, 0.06)},
+            "lift": None,
+            "why": "it was not shown",
+        }
     ],
     "running": {
         "since": "2024-01-01",
@@ -84,6 +94,8 @@ def write_night(args: JobArgs, version: str, title: str = "Whole milk") -> None:
             contracts.ITEM_EFFECTS,
             {"level": "all", "key": "all", "method": "aipw"} | effect,
             {"level": "category", "key": "milk & <b>eggs</b>", "method": "pooled"} | effect,
+            {"level": "segment", "key": "0 many", "method": "aipw"} | effect,
+            {"level": "segment_category", "key": '["0 many", "milk"]', "method": "aipw"} | effect,
         ),
     )
     items = [{"item_id": name, "category": "milk", "title": title} for name in ("i1", "i2")]
@@ -137,9 +149,12 @@ def test_a_full_page_says_what_was_decided_published_estimated_and_how_to_roll_b
         "category is &lt;milk&gt;? yes:",
         "Ranking by effect brings more: ",
         "1 of 1 columns are beyond 0.1: vote 0.31 (chance 0.01).",
+        "12.5% have an interval above zero of their own",
+        "In none of 1 segments does showing take outcomes away",
+        "place 1 0.0400 (90 % interval 0.0200 to 0.0600)",
     ):
         assert words in text, words
-    assert text.count("<svg") == text.count('role="img"') == text.count("How to read it:") == 13
+    assert text.count("<svg") == text.count('role="img"') == text.count("How to read it:") == 16
 
 
 @pytest.mark.parametrize(
@@ -246,4 +261,17 @@ def test_the_job_writes_the_page_to_disk_and_to_mlflow_and_lists_the_night(
     (run,) = mlflow.MlflowClient().search_runs(
         [mlflow.get_experiment_by_name(job.site.site).experiment_id], "tags.level = 'night'"
     )
-    assert mlflow.artifacts.load_text(f"runs:/{run.info.run_id}/report.html") == written.read_text(encoding="utf-8")
+    copy = mlflow.artifacts.load_text(f"runs:/{run.info.run_id}/report.html")
+    assert links(written.read_text(encoding="utf-8")) - links(copy) == {
+        "../../index.html",
+        *(
+            f"../../data_docs/{job.site.site}/2024-01-08/index.html{part}"
+            for part in ("", *(f"#{name}" for name in pages.CHECKS))
+        ),
+    }
+    assert links(copy) == {"#feedback"}, "in MLflow nothing lies beside the page"
+    assert copy.count("<svg") == 16 and "linked from Effects" in copy
+
+
+def links(text: str) -> set[str]:
+    return set(re.findall(r'<a [^>]*href="([^"]*)"', text))

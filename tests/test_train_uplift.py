@@ -88,7 +88,7 @@ def test_a_night_is_trained_diagnosed_and_gated(job: JobArgs, tmp_path: Path) ->
     model = EffectModel.of(files)
     said = model.predict(trials.trials.matrix, trials.trials.users, trials.item, trials.counts, trials.listed)
     assert len(frame) == len(world.effect) and np.corrcoef(said.effect, truth_of(world, frame))[0, 1] > 0.7
-    assert set(lake.read_pandas(ITEM_EFFECTS)["level"]) == {"all", "category", "item"}
+    assert set(lake.read_pandas(ITEM_EFFECTS)["level"]) == {"all", "category", "item", "segment", "segment_category"}
 
     (run,) = mlflow.search_runs(
         experiment_names=[job.site.site], filter_string="tags.mlflow.runName = 'uplift'", output_format="list"
@@ -96,7 +96,10 @@ def test_a_night_is_trained_diagnosed_and_gated(job: JobArgs, tmp_path: Path) ->
     assert run.data.metrics["erasing_strength"] == diagnosis["metrics"]["erasing_strength"]["value"]
     assert run.data.metrics["effect_by_aipw_low"] == diagnosis["metrics"]["effect_by_aipw"]["low"]
     artifacts = {file.path for file in mlflow.MlflowClient().list_artifacts(run.info.run_id)}
-    assert {"diagnosis.json", "balance.csv", "overlap.svg", "reliability.svg", "qini.svg", "love.svg"} <= artifacts
+    drawn = {"overlap.svg", "reliability.svg", "qini.svg", "tenths.svg", "love.svg"}
+    assert drawn | {"diagnosis.json", "balance.csv"} <= artifacts
+    history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "effect_found_by_tenth")
+    assert {point.step: point.value for point in history} == dict(enumerate(record["tenths"]["found"][::-1], 1))
 
 
 def test_a_column_that_the_site_names_is_an_instrument_where_it_is_strong(job: JobArgs) -> None:

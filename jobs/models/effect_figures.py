@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from jobs.models import metrics, propensity
+from jobs.models import metrics, propensity, reliability
 from jobs.models.engine import Fitted, Predicted
 from jobs.models.metrics import Estimate
 from jobs.models.sample import Sample
@@ -53,7 +53,8 @@ def curves(sample: Sample, predicted: Predicted) -> dict[str, Any]:
     """What plots are drawn from, in at most 101 points each.
 
     overlap: weight of each arm's trials in 40 bins of the propensity; reliability: mean propensity against treated
-    share; qini_curve: gain per trial when the best share by predicted effect is shown, and when as many are at random.
+    share; tenths: mean predicted effect against mean score, of trials with overlap; qini_curve: gain per trial when the
+    best share by predicted effect is shown, and when as many are at random.
     """
     trials, e, inside = sample.trials, predicted.e, predicted.inside
     edges, at = np.linspace(0, 1, 41), np.linspace(0, 1, 101)
@@ -67,6 +68,13 @@ def curves(sample: Sample, predicted: Predicted) -> dict[str, Any]:
     gain = np.interp(at, share, share * best, left=0.0)
     return {
         "overlap": {"edges": edges.tolist()} | counts,
-        "reliability": propensity.reliability(e, trials.treated, trials.weight).to_dict("list"),
+        "reliability": reliability.document(
+            reliability.table(e, trials.treated.astype(np.float64), trials.weight, trials.users)
+        ),
+        "tenths": reliability.document(
+            reliability.table(
+                predicted.effect[inside], predicted.score[inside], trials.weight[inside], trials.users[inside]
+            )
+        ),
         "qini_curve": {"share": at.tolist(), "gain": gain.tolist(), "random": (at * mean).tolist()},
     }

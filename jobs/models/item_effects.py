@@ -1,17 +1,24 @@
-"""Average effects of all trials, each category and each item: raw difference, doubly robust, and pooled by level."""
+"""Average effects of all trials, each category and each item: raw difference, doubly robust, and pooled by level.
+
+Beside them the doubly robust effects in each segment of users, and in each segment and category.
+"""
+
+import json
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from jobs.models import doubly_robust, pooling
+from jobs.models import doubly_robust, explanation, pooling
 from jobs.models.doubly_robust import Z90
 from jobs.models.engine import Predicted
 from jobs.models.sample import Sample
-from jobs.tables.contracts import PAIR_COUNTS
+from jobs.tables.contracts import ITEM_EFFECTS, PAIR_COUNTS
 
 Floats = NDArray[np.float64]
 MIN_USERS = 10  # whose trials a group's standard error can be made of
+CELL = "segment_category"
 
 
 def table(sample: Sample, predicted: Predicted, items: pd.DataFrame) -> pd.DataFrame:
@@ -75,3 +82,43 @@ def _with_interval(about: pd.DataFrame, method: str, value: Floats, spread: Floa
     """The groups for which the method has an estimate and a standard error."""
     low, high = np.maximum(value - Z90 * spread, -1.0), np.minimum(value + Z90 * spread, 1.0)
     return about.assign(method=method, estimate=value, low=low, high=high)[np.isfinite(value) & np.isfinite(spread)]
+
+
+def by_segment(sample: Sample, predicted: Predicted) -> pd.DataFrame:
+    """Rows of ITEM_EFFECTS for each segment, and for each segment and category, doubly robust from trials with overlap.
+
+    Counts are sums of weights: of all trials, not only the sampled. Cells of fewer than MIN_USERS users are left out.
+    """
+    every = np.full(len(sample.item), "", dtype=object)
+    made = [_cells(sample, predicted, level, key) for level, key in (("segment", every), (CELL, sample.category))]
+    return pd.concat(made, ignore_index=True)
+
+
+def _cells(sample: Sample, predicted: Predicted, level: str, category: NDArray[Any]) -> pd.DataFrame:
+    trials, inside = sample.trials, predicted.inside
+    cells = explanation.heat_map(
+        predicted.score[inside], trials.weight[inside], trials.users[inside], sample.segment[inside], category[inside]
+    )
+    frame = pd.DataFrame(
+        {
+            "segment": sample.segment,
+            "category": category,
+            "treated": trials.weight * (trials.treated == 1),
+            "control": trials.weight * (trials.treated == 0),
+            "overlap_share": trials.weight * inside,
+        }
+    )
+    sums = frame.groupby(["segment", "category"]).sum().reset_index()
+    out = cells.merge(sums, on=["segment", "category"])
+    names = zip(out["segment"], out["category"], strict=True)
+    return out.assign(
+        level=level,
+        key=[json.dumps(name, ensure_ascii=False) if level == CELL else name[0] for name in names],
+        method="aipw",
+        low=out["low"].clip(lower=-1.0),
+        high=out["high"].clip(upper=1.0),
+        overlap_share=out["overlap_share"] / (out["treated"] + out["control"]),
+        treated=out["treated"].round().astype(np.int64),
+        control=out["control"].round().astype(np.int64),
+        identified=(out["treated"] > 0) & (out["control"] > 0),
+    )[ITEM_EFFECTS.names]

@@ -161,20 +161,6 @@ def brier(propensity: Floats, treated: NDArray[Any], weight: Floats) -> float:
     return float(np.average((propensity - treated) ** 2, weights=weight))
 
 
-def reliability(propensity: Floats, treated: NDArray[Any], weight: Floats, bins: int = 10) -> pd.DataFrame:
-    """Mean propensity against treated share in bins of equal numbers of trials."""
-    edges = np.unique(np.quantile(propensity, np.linspace(0, 1, bins + 1)))
-    place = np.clip(np.searchsorted(edges, propensity, side="right") - 1, 0, max(len(edges) - 2, 0))
-    total = np.maximum(np.bincount(place, weight), 1e-12)
-    return pd.DataFrame(
-        {
-            "predicted": np.bincount(place, weight * propensity) / total,
-            "treated_share": np.bincount(place, weight * treated) / total,
-            "trials": np.bincount(place),
-        }
-    )
-
-
 def effective_sample_size(weight: Floats) -> float:
     """Kish: (sum w)^2 / sum w^2."""
     return float(weight.sum() ** 2 / max(float((weight**2).sum()), 1e-12))

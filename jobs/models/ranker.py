@@ -21,11 +21,16 @@ STOPPING_SHARE = 0.15  # of users, whose rows only say when to stop
 
 @dataclass(frozen=True)
 class Fitted:
-    """A booster as bytes, its calibration and how many rounds it has."""
+    """A booster as bytes, its calibration and how many rounds it has.
+
+    ``watched`` is the stopping metric (log loss, or NDCG@10 of ``rank:ndcg``) after each round that was tried, on the
+    users kept back; empty where the number of rounds was given.
+    """
 
     booster: bytes
     calibration: Calibration
     rounds: int
+    watched: tuple[float, ...] = ()
 
     def relevance(self, matrix: NDArray[np.float32], nthread: int = 1) -> NDArray[np.float64]:
         """Calibrated probability of the outcome in the window, shape (n,)."""
@@ -108,6 +113,7 @@ def fit(frame: pd.DataFrame, settings: Ranker, seed: int, rounds: int | None = N
 
     chosen = learning(settings, seed)
     train = dmatrix(keep & ~back)
+    watched: dict[str, dict[str, list[float]]] = {}
     if rounds is None:
         stop = dmatrix(keep & back, ref=train)
         booster = xgb.train(
@@ -117,6 +123,7 @@ def fit(frame: pd.DataFrame, settings: Ranker, seed: int, rounds: int | None = N
             evals=[(stop, "stop")],
             early_stopping_rounds=settings.early_stopping_rounds,
             verbose_eval=False,
+            evals_result=watched,
         )
         rounds = booster.best_iteration + 1
         booster = booster[:rounds]
@@ -126,4 +133,5 @@ def fit(frame: pd.DataFrame, settings: Ranker, seed: int, rounds: int | None = N
         calibrating = to_bytes(xgb.train(chosen, train, rounds))
         final = to_bytes(xgb.train(chosen, dmatrix(keep), rounds))
     calibration = Calibration.fit(predict(calibrating, x[back], threads()), label[back], thinned[back])
-    return Fitted(final, calibration, rounds)
+    seen = watched.get("stop", {}).get(chosen["eval_metric"], ())
+    return Fitted(final, calibration, rounds, tuple(map(float, seen)))

@@ -58,6 +58,13 @@ def explain(site: Site, environment: Environment, user: str) -> list[Row]:
     return rows
 
 
+def proof(site: Site, environment: Environment) -> str:
+    """How much single intervals of the published version prove, in a sentence; empty where its figures do not say."""
+    with mart.read(site, environment) as found:
+        published = found.published() if found else None
+        return mart.proof(found.figures(published["version_id"])) if found and published else ""
+
+
 def night(site: Site, environment: Environment, run_date: date) -> Row:
     """The version of a night, and one of its users: ``list`` as in ``explain`` and ``relevance`` as items by rank."""
     with mart.read(site, environment) as found:

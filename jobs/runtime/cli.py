@@ -246,7 +246,7 @@ def explain(
     headline, cells, notes = answers.explain_words(settings, user, rows)
     _say(headline)
     screen.table(answers.LIST_HEAD, cells)
-    for note in notes:
+    for note in filter(None, [*notes, answers.proof(settings, environment)]):
         _say(note)
 
 

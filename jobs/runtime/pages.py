@@ -58,7 +58,7 @@ def report_page(docs: Path, site: str, day: date) -> Path:
 def record_check(folder: Path, results: Sequence[Mapping[str, Any]], lines: Sequence[str]) -> None:
     """Keep a check's results beside its pages; ``lines`` say each result in one line, in the same order."""
     kept = [
-        {name: result[name] for name in ("table", "severity", "success")} | {"line": line}
+        {name: result[name] for name in ("table", "severity", "success", "note")} | {"line": line}
         for result, line in zip(results, lines, strict=True)
     ]
     _write(folder / "results.json", json.dumps({"results": kept}, indent=1))
@@ -136,6 +136,7 @@ def _check_values(folder: Path, meaning: str) -> dict[str, Any]:
             {
                 "name": table,
                 "page": page.relative_to(folder.parent).as_posix() if page else None,
+                "results": mine,
                 "counts": {k: {"held": sum(each), "failed": len(each) - sum(each)} for k, each in counts.items()},
             }
         )

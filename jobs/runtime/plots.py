@@ -43,6 +43,9 @@ NOISE = {  # what would repeat an id, or reach beyond the plot, on a page with s
     r" font-family: [^;\"]*;": "",
 }
 Interval = tuple[float, float | None, float | None]  # value, low, high
+Points = Mapping[
+    str, Sequence[Any]
+]  # predicted, found, low and high of ``reliability.table``; low and high may be None
 
 
 @contextmanager
@@ -141,14 +144,51 @@ def overlap(edges: Sequence[float], control: Sequence[float], treated: Sequence[
     return out[0]
 
 
-def reliability(predicted: Sequence[float], treated_share: Sequence[float]) -> str:
-    """Share really shown against the mean propensity of each bin."""
+def reliability(name: str, table: Points, predicted: str, found: str) -> str:
+    """What came true against what was predicted, part by part; the last two arguments name the axes."""
     out: list[str] = []
-    with canvas("reliability", 3.2, out) as axes:
-        most = max([*predicted, *treated_share, 1e-9])
+    with canvas(name, 3.2, out) as axes:
+        most = max([*table["predicted"], *table["found"], 1e-9])
         axes.plot([0, most], [0, most], "--", color=GREY, linewidth=1)
-        axes.plot(predicted, treated_share, "o-", color=BLUE, markersize=5)
-        axes.set(xlabel="mean propensity of the bin", ylabel="share really shown")
+        axes.plot(table["predicted"], table["found"], "o-", color=BLUE, markersize=5, linewidth=0.8)
+        for x, low, high in zip(table["predicted"], table["low"], table["high"], strict=True):
+            if low is not None:
+                axes.plot([x, x], [low, high], color=BLUE, linewidth=2, solid_capstyle="round")
+        axes.set(xlabel=predicted, ylabel=found)
+    return out[0]
+
+
+def tenths(table: Points) -> str:
+    """Found effect with its interval and predicted effect of each part of the trials, best prediction first."""
+    out: list[str] = []
+    with canvas("tenths", 3.2, out) as axes:
+        places = range(len(table["predicted"]), 0, -1)
+        for x, low, high in zip(places, table["low"], table["high"], strict=True):
+            if low is not None:
+                axes.plot([x, x], [low, high], color=BLUE, linewidth=2, solid_capstyle="round")
+        axes.plot(places, table["found"], "o", color=BLUE, markersize=6, label="found")
+        axes.plot(places, table["predicted"], "s", color=ORANGE, fillstyle="none", markersize=7, label="predicted")
+        axes.axhline(0, color=FOREGROUND, linewidth=0.8)
+        axes.set_xticks(list(places)[::-1])
+        axes.set(xlabel="tenth of the trials, best predicted effect first", ylabel="effect, in outcome probability")
+        axes.legend(loc="upper right")
+    return out[0]
+
+
+def by_place(rows: Mapping[str, Mapping[int, Interval]], axis: str) -> str:
+    """Rates by place in the list, one mark a policy (at most three)."""
+    out: list[str] = []
+    with canvas("places", 3.0, out) as axes:
+        for (name, rates), (mark, colour), shift in zip(rows.items(), MARKS, (-0.15, 0.0, 0.15), strict=False):
+            for place, (_, low, high) in rates.items():
+                if low is not None and high is not None:
+                    axes.plot([place + shift] * 2, [low, high], color=colour, linewidth=2, solid_capstyle="round")
+            places = [place + shift for place in rates]
+            axes.plot(places, [value for value, _, _ in rates.values()], mark, color=colour, markersize=6, label=name)
+        axes.set_xticks(sorted({place for rates in rows.values() for place in rates}))
+        axes.set(xlabel="place in the list", ylabel=axis)
+        axes.set_ylim(bottom=0)
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
     return out[0]
 
 

@@ -1,11 +1,14 @@
 """What the report says of earlier lists: how they did, what they changed, and what cannot be known."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jobs.runtime.report_parts import Figure, figures, interval, number
+from jobs.runtime import plots
+from jobs.runtime.report_parts import Figure, figures, interval, number, said
 
 Version = Mapping[str, Any]
+AT_PLACE = re.compile(r"(click|outcome)_rate_(adjusted|relevance|explore)_(\d+)")
 GROUPS = {"adjusted": "adjusted lists", "relevance": "relevance lists", "explore": "random slots"}
 OF_SHOWN = {
     "click_rate_": "clicks a shown item",
@@ -22,6 +25,7 @@ def feedback(record: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "running": running(record["running"]) if record["running"] else None,
         "unknown": record["unknown"],
+        "places": places(record["versions"]),
         "versions": [
             {
                 "version_id": one["version_id"],
@@ -43,6 +47,47 @@ def running(record: Mapping[str, Any]) -> dict[str, Any]:
         " list, drawn by a hash. What the adjusted lists added, in outcomes a user and outcome window:",
         "rows": figures(record["figures"], labels),
     }
+
+
+def places(versions: Sequence[Version]) -> dict[str, str] | None:
+    """Rates by place in the list, of the first version whose exposures name their places; None where none does.
+
+    Clicks where the site has them, else outcomes.
+    """
+    for one in versions:
+        rates: dict[str, dict[str, dict[int, Figure]]] = {"click": {}, "outcome": {}}
+        for name, figure in one["figures"].items():
+            if match := AT_PLACE.fullmatch(name):
+                rates[match[1]].setdefault(GROUPS[match[2]], {})[int(match[3])] = figure
+        what = "click" if rates["click"] else "outcome"
+        if rates[what]:
+            return _places(one, what, rates[what])
+    return None
+
+
+def _places(one: Version, what: str, rates: Mapping[str, Mapping[int, Figure]]) -> dict[str, str]:
+    drawn = {
+        group: {place: _ends(figure) for place, figure in sorted(by.items())} for group, by in sorted(rates.items())
+    }
+    ends = [
+        f"{group}, place {place} {said(rates[group][place])}"
+        for group, by in drawn.items()
+        for place in dict.fromkeys((min(by), max(by)))
+    ]
+    return {
+        "svg": plots.by_place(drawn, f"{what}s a shown item"),
+        "summary": f"Share of shown items with a{'n' if what == 'outcome' else ''} {what} by place, version "
+        f"{one['version_id']}: {'; '.join(ends)}.",
+        "caption": "How to read it: lines are 90 % intervals, clustered by user. Random slots get items drawn alike "
+        "for every place, so what falls there from the first place on is the place itself (position bias); in the "
+        "other lists the items differ from place to place, too.",
+    }
+
+
+def _ends(figure: Figure) -> plots.Interval:
+    value = figure["value"]
+    assert value is not None
+    return value, figure["low"], figure["high"]
 
 
 def lift(one: Version) -> str:
@@ -73,10 +118,10 @@ def explore(known: Mapping[str, Figure]) -> str:
 
 def words(name: str) -> str:
     """A figure of a version in words."""
-    for start, said in OF_SHOWN.items():
+    for start, spoken in OF_SHOWN.items():
         if name.startswith(start):
             policy, _, place = name.removeprefix(start).partition("_")
-            return f"{said}, {GROUPS.get(policy, policy)}" + (f", place {place}" if place else "")
+            return f"{spoken}, {GROUPS.get(policy, policy)}" + (f", place {place}" if place else "")
     group, _, metric = name.partition("_")
     if group in GROUPS and metric and group != "explore":
         return f"{metric.replace('_', ' ').replace('ndcg', 'NDCG').replace('map', 'MAP')}, {GROUPS[group]}"

@@ -7,15 +7,13 @@ import pandas as pd
 
 from jobs.models.decisions import CHALLENGER, CHAMPION, RELEVANCE
 from jobs.runtime import plots
-from jobs.runtime.report_words import METHODS, RANKERS, RANKING, REASONS, REFUTATIONS, WORDS
+from jobs.runtime.report_words import RANKERS, RANKING, REASONS, WORDS
 
 Figure = Mapping[str, float | None]  # value, low and high of a 90 % interval; low and high may be None
-CATEGORIES = 20
 WHOSE = {
     CHALLENGER: "the effects passed every check",
     CHAMPION: "tonight's effects were not proved, the champion's rank the lists",
 }
-FEATURES = 20
 EXAMPLES = 3
 TOP = 10
 
@@ -144,102 +142,6 @@ def side_by_side(lists: pd.DataFrame, relevance: pd.DataFrame, names: Mapping[st
     ]
 
 
-def effects(table: pd.DataFrame) -> dict[str, Any]:
-    """Average by method and plot by category of ITEM_EFFECTS."""
-    average = records(table[table["level"] == "all"])
-    rows = {METHODS.get(row["method"], row["method"]): _figure(row) for row in average}
-    frame = table[(table["level"] == "category") & (table["method"] == "pooled")]
-    frame = frame.sort_values(["treated", "key"], ascending=[False, True]).head(CATEGORIES)
-    by = records(frame.sort_values(["estimate", "key"], ascending=[False, True]))
-    plot = None
-    if by:
-        ends = {row["key"]: (row["estimate"], row["low"], row["high"]) for row in by}
-        plot = {
-            "svg": plots.intervals("category", ends, "effect of showing, in outcome probability"),
-            "summary": f"Pooled effect of {len(by)} categories: from {by[-1]['key']}, {said(_figure(by[-1]))}, "
-            f"to {by[0]['key']}, {said(_figure(by[0]))}.",
-            "caption": f"How to read it: each dot is what showing an item of the category adds to the probability of "
-            f"an outcome, the line its 90 % interval; a line across 0 means that no effect is proved. The {len(by)} "
-            "categories shown most often.",
-        }
-    return {"averages": figures(rows, {}), "plot": plot}
-
-
-def uplift_plots(record: Mapping[str, Any], eps: float) -> dict[str, Any]:
-    """Plots of an uplift record; one whose points the record lacks is None."""
-    out: dict[str, Any] = dict.fromkeys(("overlap", "reliability", "qini", "love"))
-    known = record["metrics"]
-    if "overlap" in record:
-        hist = record["overlap"]
-        out["overlap"] = {
-            "svg": plots.overlap(hist["edges"], hist["control"], hist["treated"], eps),
-            "summary": f"Propensity of shown and not shown trials; {known['overlap_share']['value']:.0%} of the trials "
-            f"lie between {eps:g} and {1 - eps:g}.",
-            "caption": "How to read it: effects can only be learnt where both lines have height; left of the first "
-            "and right of the second dotted line there is no overlap and nothing is identified.",
-        }
-    if "reliability" in record:
-        table = record["reliability"]
-        apart = max(abs(a - b) for a, b in zip(table["predicted"], table["treated_share"], strict=True))
-        out["reliability"] = {
-            "svg": plots.reliability(table["predicted"], table["treated_share"]),
-            "summary": f"Reliability of the propensity in {len(table['predicted'])} bins: the largest distance from "
-            f"the diagonal is {number(apart)}.",
-            "caption": "How to read it: on the dashed line a propensity of 0.3 means shown three times in ten; a "
-            "curve away from it makes every weight wrong. The propensity was calibrated on these trials, so this is "
-            "how well it was fitted, not how it does on later ones.",
-        }
-    if "qini_curve" in record:
-        curve = record["qini_curve"]
-        out["qini"] = {
-            "svg": plots.qini(curve["share"], curve["gain"], curve["random"]),
-            "summary": f"Uplift curve; the area between it and showing at random (Qini) is {said(known['qini'])}.",
-            "caption": "How to read it: the further the curve lies above the dashed line, the better the predicted "
-            "effect tells where showing helps; effects and scores come from users the model was not fitted on. Qini: "
-            f"{said(known['qini'])}.",
-        }
-    if record.get("balance", {}).get("feature"):
-        table = pd.DataFrame(record["balance"])
-        table = table.reindex(table["before"].abs().sort_values(ascending=False, kind="stable").index).head(FEATURES)
-        out["love"] = {
-            "svg": plots.love(table["feature"].tolist(), table["before"].tolist(), table["after"].tolist()),
-            "summary": f"Largest standardised difference between the arms: {number(known['balance_before']['value'])} "
-            f"before and {number(known['balance_after']['value'])} after weighting.",
-            "caption": "How to read it: a square far right is a feature in which shown and not shown trials differ; "
-            "weighting has to bring it left of the dotted line at 0.1 (its circle), or the comparison is not fair. "
-            f"The {len(table)} features that differed most.",
-        }
-    return out
-
-
-def refutations(record: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Every attempt to refute the average effect: what was done, what came out, what that means."""
-    made = record["refutations"]
-    first = made["estimate"]
-    rows = [
-        {
-            "name": "estimate to refute",
-            "value": number(first["value"]),
-            "interval": interval(first["low"], first["high"]),
-            "meaning": "The average effect on the sample of users that all attempts are made with.",
-            "tone": "",
-        }
-    ]
-    for name, (what, holds, good, bad) in REFUTATIONS.items():
-        if name in made:
-            fine = bool(holds(made[name]))
-            rows.append(
-                {
-                    "name": name.replace("_", " "),
-                    "value": number(made[name]["value"]),
-                    "interval": interval(made[name]["low"], made[name]["high"]),
-                    "meaning": f"{what} {good if fine else bad}",
-                    "tone": "good" if fine else "bad",
-                }
-            )
-    return rows
-
-
 def ranking(record: Mapping[str, Any]) -> dict[str, Any]:
     """Dot plot and table of the ranker beside popularity and recency."""
     known = record["metrics"]
@@ -266,7 +168,24 @@ def ranking(record: Mapping[str, Any]) -> dict[str, Any]:
         }
     others = known.keys() - listed  # of lists of ten, those with words: MLflow and run_metrics have every source's
     rest = {name: known[name] for name in others if name in WORDS or not name.endswith(("_10", "_100"))}
-    return {"plot": plot, "table": table, "rest": figures(rest)}
+    return {"plot": plot, "table": table, "rest": figures(rest), "calibration": _calibration(record)}
+
+
+def _calibration(record: Mapping[str, Any]) -> dict[str, str] | None:
+    """Relevance against outcome rate on the test window; None where the record has no points."""
+    table = record.get("calibration_curve")
+    if not table:
+        return None
+    last = {name: table[name][-1] for name in ("predicted", "found", "low", "high")}
+    return {
+        "svg": plots.reliability("relevance", table, "mean relevance of the part", "share with an outcome"),
+        "summary": f"Relevance against outcome rate in {len(table['found'])} parts; the highest says "
+        f"{number(last['predicted'])}, found were {number(last['found'])} (90 % interval "
+        f"{interval(last['low'], last['high'])}).",
+        "caption": "How to read it: on the dashed line a relevance of 0.3 means an outcome three times in ten. Upright "
+        "lines are 90 % intervals, clustered by user; each part holds as many expected outcomes, so that the high "
+        "probabilities, from which lists are made, are looked at closely. The ranker judged here never saw them.",
+    }
 
 
 def cleaned(counts: pd.DataFrame) -> list[dict[str, Any]]:
@@ -289,21 +208,6 @@ def cleaned(counts: pd.DataFrame) -> list[dict[str, Any]]:
     return out
 
 
-def gate(record: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The gate's checks."""
-    return [
-        {
-            "name": check["name"].replace("_", " "),
-            "result": "passed" if check["passed"] else "FAILED",
-            "tone": "good" if check["passed"] else "bad",
-            "value": number(check.get("value")),
-            "interval": interval(check.get("low"), check.get("high")),
-            "meaning": check["meaning"],
-        }
-        for check in record["checks"]
-    ]
-
-
 def item_names(items: pd.DataFrame) -> dict[str, str]:
     """An item in words: its title, else its category and id."""
     return {
@@ -315,7 +219,3 @@ def item_names(items: pd.DataFrame) -> dict[str, str]:
 def _adjusted(lists: pd.DataFrame) -> pd.DataFrame:
     users = lists.loc[lists["policy"] == "adjusted", "user_id"].unique()
     return lists[lists["user_id"].isin(users)]
-
-
-def _figure(row: Mapping[str, Any]) -> Figure:
-    return {"value": row["estimate"], "low": row["low"], "high": row["high"]}

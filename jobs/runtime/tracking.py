@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -13,6 +14,7 @@ import mlflow
 import requests
 from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
+from mlflow.entities import Metric
 
 from jobs.models.metrics import Estimate
 from jobs.runtime import result
@@ -21,6 +23,8 @@ from jobs.runtime.environment import ROOT
 from jobs.runtime.errors import AwayError
 from jobs.tables.contracts import Table
 from jobs.tables.lake import Lake
+
+BATCH = 1000  # metrics a server takes at once
 
 
 def client(args: JobArgs) -> mlflow.MlflowClient:
@@ -107,6 +111,23 @@ def finish_night(args: JobArgs, figures: Mapping[str, Estimate | float], more_ta
 def log_estimates(estimates: Mapping[str, Estimate | float]) -> None:
     """Log figures to the run that is open; an Estimate also as ``_low`` and ``_high``."""
     mlflow.log_metrics(flat(estimates))
+
+
+def log_curves(curves: Mapping[str, Sequence[float | None]]) -> None:
+    """Log curves to the run that is open as metrics with steps, from 1, so that MLflow draws nights over one another.
+
+    A point that is None is left out.
+    """
+    run, now = mlflow.active_run(), int(time.time() * 1000)
+    assert run is not None
+    points = [
+        Metric(name, float(value), now, step)
+        for name, curve in curves.items()
+        for step, value in enumerate(curve, 1)
+        if value is not None
+    ]
+    for start in range(0, len(points), BATCH):
+        mlflow.MlflowClient().log_batch(run.info.run_id, metrics=points[start : start + BATCH])
 
 
 def flat(estimates: Mapping[str, Estimate | float]) -> dict[str, float]:

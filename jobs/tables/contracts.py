@@ -452,7 +452,7 @@ EXPLORED = Table(
 )
 ITEM_EFFECTS = Table(
     "item_effects",
-    "Effects by level (all, category, item) and method, with 90 % intervals.",
+    "Effects by level (all, category, item, segment, segment and category) and method, with 90 % intervals.",
     {
         "level": "string",
         "key": "string",

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from jobs.runtime import pages
 from jobs.runtime.environment import Environment
 from jobs.runtime.site import Site
+from jobs.tables import mart
 from jobs.tables.mart import Mart
 from nightlift import links, runs
 from nightlift.verdict import Verdict, verdict
@@ -108,10 +109,12 @@ def site_values(
     if published is None:
         return values
     version = published["version_id"]
+    figures = found.figures(version)
     return values | {
         "published": published,
+        "proof": mart.proof(figures),
         "links": _links(site, environment, published, by_date.get(published["run_date"])),
-        "glance": glance(found.figures(version)),
+        "glance": glance(figures),
         "lift": lift(found),
         "overlap": overlap(found.effects(version, "category", "pooled")),
         "heat": heat_map(found.effects(version, "segment_category", "aipw"), found.segments(version)),
@@ -186,7 +189,7 @@ def heat_map(rows: Sequence[Row], segments: Sequence[Row]) -> dict[str, Any] | N
         return None
     trials = {name: sum(row["treated"] + row["control"] for row in mine.values()) for name, mine in cells.items()}
     shown = sorted(cells, key=lambda name: (-trials[name], name))[:CATEGORIES]
-    names = [segment["segment_label"] for segment in segments]
+    names = [f"{segment['segment']} {segment['segment_label']}" for segment in segments]
     largest = max(abs(row["estimate"]) for name in shown for row in cells[name].values()) or 1.0
     return {
         "segments": segments,
@@ -213,7 +216,8 @@ def users_values(found: Mart | None, site: Site, prefix: str, after: str | None,
     ids = found.users(version, prefix, USERS + 1, after)
     more = ids[USERS - 1] if len(ids) > USERS else None
     chosen = user_values(found, version, user) if user is not None else None
-    return values | {"published": published, "ids": ids[:USERS], "next": more, "chosen": chosen}
+    proof = mart.proof(found.figures(version)) if chosen else ""
+    return values | {"published": published, "ids": ids[:USERS], "next": more, "chosen": chosen, "proof": proof}
 
 
 def user_values(found: Mart, version: str, user: str) -> dict[str, Any] | None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from jobs.models import effect_figures
+from jobs.models import effect_figures, reliability
 from jobs.models.metrics import Estimate
 from jobs.runtime.errors import DataError
 from tests.models.nights import ADJUSTED, night
@@ -32,6 +32,16 @@ def test_the_area_between_uplift_curve_and_chance_is_the_qini():
     qini = effect_figures.figures(trials, fitted, 20, 0)["qini"]
     assert isinstance(qini, Estimate) and area == pytest.approx(qini.value, rel=0.02)
     assert area > 0.01
+
+
+def test_tenths_of_the_predicted_effect_rise_as_the_planted_effect_does():
+    world = night()
+    trials, fitted = world.fit()
+    found = effect_figures.curves(trials, fitted.predicted)["tenths"]
+    assert len(found["predicted"]) == 10 and found["found"][-1] > found["found"][0] + 0.1
+    part = reliability.parts(fitted.predicted.effect, trials.trials.weight)
+    truth = [world.effect[part == place].mean() for place in range(10)]
+    assert sum(low <= one <= high for low, one, high in zip(found["low"], truth, found["high"], strict=True)) >= 7
 
 
 def test_figures_hold_the_planted_average_and_say_that_everything_is_identified():

@@ -1,5 +1,8 @@
 """Effects by level: the doubly robust ones hold what was planted, pooling shrinks items towards their category."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 
 from jobs.models import item_effects
@@ -51,3 +54,27 @@ def test_item_that_was_never_shown_is_not_identified_and_has_no_difference():
     table = item_effects.table(trials, fitted.predicted, items)
     mine = table[(table["level"] == "item") & (table["key"] == "i03")].set_index("method")
     assert "difference" not in mine.index and not mine["identified"].any()
+
+
+def test_segments_and_their_categories_hold_the_planted_effects_and_count_their_trials():
+    world = night()
+    trials, fitted = world.fit()
+    table = item_effects.by_segment(trials, fitted.predicted)
+    assert list(table.columns) == ITEM_EFFECTS.names and set(table["method"]) == {"aipw"}
+    whole = table[table["level"] == "segment"].set_index("key")
+    assert set(whole.index) == {"keen", "idle"}
+    for name, row in whole.iterrows():
+        mine = trials.segment == name
+        assert row["low"] <= world.effect[mine].mean() <= row["high"]
+        assert row["treated"] == trials.trials.treated[mine].sum() and row["treated"] + row["control"] == mine.sum()
+    cells = table[table["level"] == "segment_category"].set_index("key")
+    assert set(cells.index) == {json.dumps([segment, f"c{n}"]) for segment in ("keen", "idle") for n in range(4)}
+    assert cells.loc['["keen", "c0"]', "low"] > 0.1 > cells.loc['["idle", "c2"]', "high"]
+    assert cells["identified"].all() and (cells["overlap_share"] > 0.99).all()
+
+
+def test_a_segment_of_few_users_is_left_out():
+    trials, fitted = night().fit()
+    few = np.isin(trials.trials.users, np.unique(trials.trials.users)[: item_effects.MIN_USERS - 1])
+    made = item_effects.by_segment(replace(trials, segment=np.where(few, "few", "many")), fitted.predicted)
+    assert set(made.loc[made["level"] == "segment", "key"]) == {"many"}

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jobs.models import propensity
+from jobs.models import propensity, reliability
 from jobs.models.boosting import Calibration
 from jobs.models.folds import fold_of
 from jobs.models.propensity import Propensity
@@ -16,8 +16,8 @@ def test_cross_fitted_propensity_is_calibrated_and_balances_the_confounder():
     trials = planted.trials
     _, e = propensity.fit(trials.matrix, trials.treated, trials.weight, trials.fold, QUICK, 0)
     assert np.abs(e - planted.propensity).mean() < 0.05
-    table = propensity.reliability(e, trials.treated, trials.weight)
-    assert np.abs(table["predicted"] - table["treated_share"]).max() < 0.05
+    table = reliability.table(e, trials.treated, trials.weight, trials.users)
+    assert np.abs(table["predicted"] - table["found"]).max() < 0.05
     clipped = propensity.clip(e, 0.02)
     balance = propensity.balance(trials.matrix, ("keen", "b", "c", "d"), trials.treated, trials.weight, clipped)
     confounder = balance.set_index("feature").loc["keen"]

@@ -7,12 +7,12 @@ from urllib.parse import quote
 
 import pyarrow as pa
 import pytest
+from tests.plugins.airflow_web import Web
 
 from jobs.runtime.environment import Environment
 from jobs.runtime.site import Site
 from jobs.tables import contracts, versions
 from tests import small_night
-from tests.plugins.conftest import Web
 
 MONDAY, TUESDAY = date(2024, 1, 8), date(2024, 1, 9)
 HOSTILE = "<script>alert(1)</script>"
@@ -108,7 +108,7 @@ def test_a_broken_site_file_hides_no_other(web: Web, shop: Site, tmp_path: Path)
 
 
 def test_the_site_says_what_is_published_and_how_to_go_back(web: Web, shop: Site, warehouse: Environment) -> None:
-    cell = effect("segment_category", json.dumps(["few purchases", "milk"]), "aipw", -0.04)
+    cell = effect("segment_category", json.dumps(["0 few purchases", "milk"]), "aipw", -0.04)
     effects = [effect("all", "all", "aipw"), effect("category", "milk", "pooled"), cell]
     publish(shop, warehouse, "aaaaaaaa", MONDAY, figures={"feedback_lift_7d": (0.4, 0.2, 0.6)})
     publish(shop, warehouse, "bbbbbbbb", TUESDAY, item_effects=effects)
@@ -120,6 +120,7 @@ def test_the_site_says_what_is_published_and_how_to_go_back(web: Web, shop: Site
     assert "+0.400" in text and "+0.200 to +0.600" in text  # measured lift
     assert "-4.00" in text and "heat-minus-4" in text
     assert "90.0 %" in text  # overlap of milk
+    assert "12.5% have an interval above zero of their own" in text and "+4.00 to +6.00): that is proved." in text
 
 
 def test_a_version_without_effects_says_which_part_is_missing(web: Web, shop: Site, warehouse: Environment) -> None:
@@ -157,6 +158,7 @@ def test_both_lists_of_a_user_with_reasons_and_intervals(web: Web, shop: Site, w
     assert "Segment: few purchases." in text
     assert "By relevance alone" in text and "As published" in text
     assert "because" in text and "+2.00" in text and "+1.00 to +3.00" in text
+    assert "12.5% have an interval above zero of their own" in text
     assert "not in the list" in text  # i2 is published, but not in the relevance list
     assert "control group" not in text
     assert "control group" in client.get(f"/nightlift/sites/{shop.site}/users?user=u3").text
@@ -184,7 +186,10 @@ def test_names_are_text_and_never_markup(web: Web, shop: Site, warehouse: Enviro
         row |= {"item_id": f"{HOSTILE}{row['rank']}", "reason": HOSTILE, "user_id": f'{row["user_id"]}&"{HOSTILE}'}
     profile = {"user_id": rows[0]["user_id"], "segment": 0, "segment_label": HOSTILE, "factors": None}
     profile["preferences"] = json.dumps([{"category": HOSTILE, "share": 1.0}])
-    effects = [effect("category", HOSTILE, "pooled"), effect("segment_category", json.dumps([HOSTILE] * 2), "aipw")]
+    effects = [
+        effect("category", HOSTILE, "pooled"),
+        effect("segment_category", json.dumps([f"0 {HOSTILE}", HOSTILE]), "aipw"),
+    ]
     lists = pa.Table.from_pylist(rows, schema=contracts.RECOMMENDATIONS.arrow_schema)
     publish(shop, warehouse, "aaaaaaaa", MONDAY, lists=lists, user_profiles=[profile], item_effects=effects)
     client = web.client("admin")

@@ -54,6 +54,12 @@ def test_explain_can_be_read_out(warehouse: Environment, shop: Site) -> None:
     assert [note for note in notes if note.startswith("policy")] == [f"policy adjusted: {answers.POLICIES['adjusted']}"]
 
 
+def test_beside_a_list_stands_what_its_single_intervals_prove(warehouse: Environment, shop: Site) -> None:
+    assert answers.proof(shop, warehouse) == ""
+    publish(shop, warehouse, "aaaaaaaa", MONDAY)
+    assert answers.proof(shop, warehouse).startswith("Of the places ranked by effect, 12.5% have an interval above")
+
+
 def test_what_is_identified_needs_no_note(warehouse: Environment, shop: Site) -> None:
     publish(shop, warehouse, "aaaaaaaa", MONDAY)
     notes = answers.explain_words(shop, "u0", answers.explain(shop, warehouse, "u0"))[2]

@@ -13,7 +13,7 @@ DAY = date(2024, 1, 8)
 
 
 def result(table: str, success: bool = True, severity: str = "critical") -> dict[str, Any]:
-    return {"table": table, "severity": severity, "success": success, "column": "user_id"}
+    return {"table": table, "severity": severity, "success": success, "column": "user_id", "note": "why"}
 
 
 def keep(docs: Path, check: str, results: list[dict[str, Any]], day: date = DAY, site: str = "shop") -> None:
@@ -23,7 +23,7 @@ def keep(docs: Path, check: str, results: list[dict[str, Any]], day: date = DAY,
         page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text("expectations")
     (folder / "index.html").write_text("index")
-    pages.record_check(folder, results, [f"line {place} <b>" for place in range(len(results))])
+    pages.record_check(folder, results, [f"line {place} <b> (why)" for place in range(len(results))])
 
 
 class Links(HTMLParser):
@@ -75,9 +75,18 @@ def test_expectations_are_counted_by_suite_and_severity(docs: Path):
     assert (raw["tone"], lists["tone"]) == ("warn", "bad")
     assert lists["summary"] == "1 of 2 hold, 1 critical failed"
     assert lists["failures"] == [
-        {"table": "recommendations", "severity": "critical", "success": False, "line": "line 0 <b>"}
+        {
+            "table": "recommendations",
+            "severity": "critical",
+            "success": False,
+            "note": "why",
+            "line": "line 0 <b> (why)",
+        }
     ]
-    assert "line 0 &lt;b&gt;" in pages.checks_page(docs, "shop", DAY).read_text()
+    text = pages.checks_page(docs, "shop", DAY).read_text()
+    assert "line 0 &lt;b&gt;" in text
+    assert "What user_features is checked for" in text  # also what holds is said in words
+    assert '<span class="good">holds</span>, critical: line 1 &lt;b&gt;. A failure would mean: why' in text
 
 
 def test_nights_are_by_site_and_newest_first_with_verdict_and_counts(docs: Path):

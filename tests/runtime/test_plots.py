@@ -8,12 +8,15 @@ import pytest
 
 from jobs.runtime import plots
 
+PARTS = {"predicted": [0.1, 0.5], "found": [0.12, 0.48], "low": [0.1, None], "high": [0.14, None]}
 PLOTS: dict[str, Callable[[], str]] = {
     "intervals": lambda: plots.intervals("i", {"milk & <b>": (0.1, 0.0, 0.2), "$5 a$b": (0.3, None, None)}, "effect"),
     "bars": lambda: plots.bars("b", {"gap_ratio": 0.3, "days & <b>": 0.1}, "mean change"),
     "methods": lambda: plots.methods("m", {"NDCG@10": {"ranker": (0.4, 0.3, 0.5), "recency": (0.3, 0.2, 0.4)}}, "mean"),
     "overlap": lambda: plots.overlap([0.0, 0.5, 1.0], [3.0, 1.0], [1.0, 3.0], 0.02),
-    "reliability": lambda: plots.reliability([0.1, 0.5], [0.12, 0.48]),
+    "reliability": lambda: plots.reliability("reliability", PARTS, "predicted", "found"),
+    "tenths": lambda: plots.tenths(PARTS),
+    "places": lambda: plots.by_place({"random slots": {1: (0.1, 0.05, 0.2), 2: (0.05, None, None)}}, "clicks"),
     "qini": lambda: plots.qini([0.0, 0.5, 1.0], [0.0, 0.3, 0.4], [0.0, 0.2, 0.4]),
     "bars with levels": lambda: plots.bars("l", {"vote": 0.3, "votes": 0.1}, "index", (0.1, 0.25)),
     "love": lambda: plots.love(["age", "days"], [0.5, -0.3], [0.05, 0.01]),

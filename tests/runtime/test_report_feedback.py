@@ -59,3 +59,20 @@ def test_the_running_lift_names_its_segments() -> None:
     found = report_feedback.feedback(NOTHING | {"running": record})["running"]
     assert "Since 2024-01-01, 50 of 1,000 users" in found["text"]
     assert [row["name"] for row in found["rows"]] == ["all users", "segment many purchases"]
+
+
+def test_rates_by_place_are_drawn_of_the_version_whose_exposures_name_them() -> None:
+    rates = {
+        "click_rate_explore_1": figure(0.2, 0.1, 0.3),
+        "click_rate_explore_10": figure(0.05, 0.02, 0.09),
+        "click_rate_adjusted_1": figure(0.3, 0.25, 0.35),
+        "click_rate_adjusted": figure(0.9, 0.8, 1.0),
+        "outcome_rate_explore_1": figure(0.01, 0.0, 0.02),
+    }
+    plot = report_feedback.places([ONE, ONE | {"version_id": "placed", "figures": rates}])
+    assert plot is not None and plot["svg"].startswith("<svg") and plot["caption"].startswith("How to read it:")
+    assert "with a click by place, version placed: adjusted lists, place 1 0.3000" in plot["summary"]
+    assert "random slots, place 10 0.0500 (90 % interval 0.0200 to 0.0900)." in plot["summary"]
+    only = report_feedback.places([ONE | {"figures": {"outcome_rate_explore_1": figure(0.01, 0.0, 0.02)}}])
+    assert only is not None and "with an outcome by place" in only["summary"]
+    assert report_feedback.places([ONE | {"figures": {"click_rate_adjusted": figure(0.9)}}]) is None

@@ -1,6 +1,4 @@
-"""What the report says of records: figures with intervals, comparisons, refutations in words, nothing invented."""
-
-from typing import Any
+"""What the report says of records: figures with intervals, comparisons, nothing invented."""
 
 import pandas as pd
 import pytest
@@ -10,24 +8,6 @@ from jobs.runtime.report_words import REASONS
 from jobs.transforms import clean, opinions
 from tests.runtime.diagnoses import figure
 
-UPLIFT: dict[str, Any] = {
-    "metrics": {
-        "qini": figure(0.01, 0.005, 0.02),
-        "overlap_share": figure(0.9),
-        "balance_before": figure(0.5),
-        "balance_after": figure(0.05),
-    },
-    "refutations": {
-        "estimate": figure(0.1, 0.05, 0.15),
-        "placebo": figure(0.001, -0.01, 0.01),
-        "random_subset": figure(0.09, 0.04, 0.14) | {"stable": True},
-        "random_common_cause": figure(0.5, 0.4, 0.6) | {"stable": False},
-    },
-    "overlap": {"edges": [0.0, 0.5, 1.0], "control": [3.0, 1.0], "treated": [1.0, 3.0]},
-    "reliability": {"predicted": [0.1, 0.5], "treated_share": [0.12, 0.45], "trials": [10, 10]},
-    "qini_curve": {"share": [0.0, 1.0], "gain": [0.0, 0.4], "random": [0.0, 0.4]},
-    "balance": {"feature": ["age", "days"], "before": [0.5, -0.7], "after": [0.05, 0.01]},
-}
 LISTS = pd.DataFrame(
     {
         "user_id": ["u1", "u1", "u2", "u2"],
@@ -137,47 +117,6 @@ def test_items_are_named_by_title_else_by_category_and_id():
     assert parts.item_names(items.drop(columns="title")) == {"a": "milk (a)", "b": "bread (b)"}
 
 
-def test_every_plot_says_how_to_read_it_and_has_a_sentence_for_who_cannot_see_it():
-    drawn = parts.uplift_plots(UPLIFT, 0.02)
-    assert set(drawn) == {"overlap", "reliability", "qini", "love"}
-    for name, plot in drawn.items():
-        assert plot["svg"].startswith("<svg") and plot["caption"].startswith("How to read it:"), name
-        assert plot["summary"].endswith(".") and any(sign.isdigit() for sign in plot["summary"]), name
-    assert "0.0100 (90 % interval 0.0050 to 0.0200)" in drawn["qini"]["caption"]
-    assert "90% of the trials lie between 0.02 and 0.98" in drawn["overlap"]["summary"]
-
-
-def test_a_record_without_points_has_no_plot():
-    assert parts.uplift_plots({"metrics": UPLIFT["metrics"]}, 0.02) == dict.fromkeys(
-        ("overlap", "reliability", "qini", "love")
-    )
-
-
-def test_refutations_say_in_words_what_held_and_what_did_not():
-    rows = {row["name"]: row for row in parts.refutations(UPLIFT)}
-    assert [row["tone"] for row in rows.values()] == ["", "good", "good", "bad"]
-    assert "finds no effect where there is none" in rows["placebo"]["meaning"]
-    assert rows["random common cause"]["meaning"].endswith("happen to fit.")
-    broken = UPLIFT["refutations"] | {"placebo": figure(0.05, 0.01, 0.09)}
-    assert parts.refutations(UPLIFT | {"refutations": broken})[1]["tone"] == "bad"
-
-
-def test_effects_have_averages_in_words_and_a_plot_only_with_categories():
-    table = pd.DataFrame(
-        [
-            ("category", "milk", "pooled", 0.02, 0.01, 0.03, 90),
-            ("category", "bread", "pooled", -0.01, -0.02, 0.0, 50),
-            ("category", "bread", "difference", 0.9, 0.8, 1.0, 50),
-            ("all", "all", "aipw", 0.01, 0.0, 0.02, 140),
-        ],
-        columns=["level", "key", "method", "estimate", "low", "high", "treated"],
-    )
-    found = parts.effects(table)
-    assert found["averages"] == [{"name": parts.METHODS["aipw"], "value": "0.0100", "interval": "0.0000 to 0.0200"}]
-    assert "from bread, -0.0100" in found["plot"]["summary"] and "to milk, 0.0200" in found["plot"]["summary"]
-    assert parts.effects(table[table["level"] == "all"])["plot"] is None
-
-
 def test_ranking_puts_the_three_methods_beside_each_other_and_keeps_the_rest():
     record = {
         "metrics": {
@@ -196,7 +135,14 @@ def test_ranking_puts_the_three_methods_beside_each_other_and_keeps_the_rest():
         "not every source's every figure"
     )
     assert "recency 0.3000 (90 % interval 0.2000 to 0.4000)" in found["plot"]["summary"]
-    assert parts.ranking({"metrics": {}}) == {"plot": None, "table": [], "rest": []}
+    assert parts.ranking({"metrics": {}}) == {"plot": None, "table": [], "rest": [], "calibration": None}
+
+
+def test_relevance_stands_beside_the_outcome_rate_with_its_interval():
+    curve = {"predicted": [0.01, 0.3], "found": [0.02, 0.28], "low": [None, 0.25], "high": [None, 0.31]}
+    plot = parts.ranking({"metrics": {}, "calibration_curve": curve})["calibration"]
+    assert "the highest says 0.3000, found were 0.2800 (90 % interval 0.2500 to 0.3100)." in plot["summary"]
+    assert plot["caption"].startswith("How to read it:") and plot["svg"].startswith("<svg")
 
 
 def test_cleaned_rows_say_why_in_words():

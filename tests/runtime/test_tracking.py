@@ -58,6 +58,15 @@ def test_figures_of_a_run_have_their_intervals(job: JobArgs) -> None:
     assert run(run_id).data.metrics == {"ndcg": 0.4, "ndcg_low": 0.3, "ndcg_high": 0.5, "users": 7.0}
 
 
+def test_curves_have_a_step_a_point_and_no_point_for_what_is_not_known(job: JobArgs) -> None:
+    with tracking.nested_run(job, "ranker") as run_id:
+        tracking.log_curves({"loss": [0.3, None, 0.1], "none": [], "long": [0.5] * 1500})
+    history = mlflow.MlflowClient().get_metric_history(run_id, "loss")
+    assert sorted((point.step, point.value) for point in history) == [(1, 0.3), (3, 0.1)]
+    assert run(run_id).data.metrics == {"loss": 0.1, "long": 0.5}
+    assert len(mlflow.MlflowClient().get_metric_history(run_id, "long")) == 1500
+
+
 def test_a_failed_task_fails_the_night_and_a_finished_night_is_finished(job: JobArgs) -> None:
     parent = tracking.night_run(job)
     assert run(parent).info.status == "RUNNING"
