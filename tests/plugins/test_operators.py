@@ -160,6 +160,12 @@ def test_a_published_version_is_an_event_of_every_table_and_a_dry_run_is_none() 
     }
 
 
+def test_a_link_to_mlflow_has_no_password_of_the_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:hush@mlflow:5000")
+    operator = run_job("result.record(mlflow_run_id='a')", context())
+    assert links.MlflowLink().get_link(operator, ti_key=None) == "http://mlflow:5000/#/runs/a"
+
+
 @pytest.fixture
 def night(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lake:
     """A lake on disk with the raw rows of one night, in the environment a task has; no service runs."""

@@ -60,7 +60,7 @@ def test_private_folder_is_not_open_to_others(tmp_path: Path) -> None:
 
 
 def test_addresses_are_the_pages_that_nights_write_and_no_secret(tmp_path: Path) -> None:
-    environment = Environment(tmp_path, tmp_path, "", {"mlflow_uri": "http://127.0.0.1:5000", "secret": "hush"})
+    environment = Environment(tmp_path, tmp_path, "", {"mlflow_uri": "http://me:hush@127.0.0.1:5000", "secret": "hush"})
     docs, day = tmp_path / "docs", date(2024, 1, 8)
     before = services.addresses(environment, "shop", day)
     assert before["report"] == f"no night has written {pages.report_page(docs, 'shop', day)} yet"
@@ -70,5 +70,5 @@ def test_addresses_are_the_pages_that_nights_write_and_no_secret(tmp_path: Path)
     assert after["all nights"] == (docs / "index.html").as_uri()
     assert after["Data Docs"] == pages.checks_page(docs, "shop", day).as_uri()
     assert after["report"] == pages.report_page(docs, "shop", day).as_uri()
-    assert "hush" not in str(after)
+    assert "hush" not in str(after) and after["MLflow"] == "http://127.0.0.1:5000"
     assert "report" not in services.addresses(environment)
