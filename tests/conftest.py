@@ -1,5 +1,6 @@
 """Fixtures of every test: one embedded PostgreSQL, MLflow server and Spark, for each test a site of its own schemas."""
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _numbers = count(1)
+
+
+def pytest_unconfigure() -> None:
+    """Servers that end with the process log to a stream that pytest has closed."""
+    logging.raiseExceptions = False
 
 
 @pytest.fixture(scope="session")

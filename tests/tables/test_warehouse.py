@@ -29,12 +29,9 @@ PASSWORD = "hush5up9secret"
 @pytest.mark.parametrize("how", ["psycopg", "adbc"])
 def test_an_address_that_fails_is_one_line_without_its_password(warehouse: Environment, url: str, how: str) -> None:
     nowhere = replace(warehouse, services={"warehouse_url": url})
-    with pytest.raises(SetupError) as caught:
-        if how == "psycopg":
-            tables.connect(nowhere)
-        else:
-            with tables.adbc_connect(nowhere):
-                pass
+    connect = {"psycopg": tables.connect, "adbc": tables.adbc_connect}[how]
+    with pytest.raises(SetupError) as caught, connect(nowhere):
+        pass
     said = str(caught.value)
     assert "secret" not in said and "hush" not in said and "\n" not in said
     assert "WAREHOUSE_URL" in said
