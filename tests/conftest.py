@@ -22,6 +22,8 @@ from jobs.tables.warehouse import connect
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+    from tests.plugins.airflow_web import Web
+
 _numbers = count(1)
 
 
@@ -73,6 +75,15 @@ def spark() -> "Iterator[SparkSession]":
     )
     yield session
     session.stop()
+
+
+@pytest.fixture(scope="session")
+def web(warehouse: Environment, tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Web]":
+    """Airflow's own web application with our plugin; ``admin`` may read every DAG, ``guest`` none."""
+    from tests.plugins.airflow_web import application
+
+    with application(warehouse, tmp_path_factory.mktemp("airflow")) as made:
+        yield made
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from jobs.runtime.site import Site
 from nightlift import notes
-from tests.plugins.conftest import Web
+from tests.plugins.airflow_web import Web
 
 
 @pytest.fixture

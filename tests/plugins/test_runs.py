@@ -6,7 +6,7 @@ import pytest
 
 from jobs.runtime.site import Site
 from nightlift import runs
-from tests.plugins.conftest import Web
+from tests.plugins.airflow_web import Web
 
 
 @pytest.fixture
