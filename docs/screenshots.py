@@ -1,21 +1,31 @@
-"""The README's pictures of a real night: ``python -m docs.screenshots --site grocery --date 2017-12-03 --user 1``.
+"""The README's pictures of a real night: ``python -m docs.screenshots --site grocery --date 2017-12-10 --user 1``.
 
 The services of ``$NIGHTLIFT_HOME`` must be up; chromium does the drawing.
 """
 
 import argparse
-from collections.abc import Mapping
+import io
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from rich.console import Console
+
+from jobs.runtime import cli
 from jobs.runtime.environment import Environment
+from jobs.runtime.screen import Screen
 from tests.e2e import person
 
 IMAGES = Path(__file__).resolve().parent / "images"
-SIZE = {"width": 1200, "height": 760}
+SIZE = {"width": 1280, "height": 800}
+STRIP = {"width": 1280, "height": 460}  # the graph is long and low
+COLUMNS, LINES = 170, 40  # of the terminal in the picture
+# MLflow opens a panel of its own on the first visit
+NO_ASSISTANT = """localStorage.setItem("mlflow.assistant.fab.autoOpenedOnFirstLoad_v1", "true");
+localStorage.setItem("mlflow.assistant.panelOpen_v1", "false");"""
 
 
 def addresses(environment: Environment, site: str, day: str, user: str) -> Mapping[str, str]:
-    """Picture -> address of the page it shows."""
+    """Picture -> address of the page it shows; MLflow's is found on the first of them."""
     airflow = environment.services["airflow_url"]
     ours = f"{airflow}/nightlift"
     return {
@@ -24,22 +34,60 @@ def addresses(environment: Environment, site: str, day: str, user: str) -> Mappi
         "report": f"{ours}/docs/reports/{site}/{day}.html",
         "data_docs": f"{ours}/docs/data_docs/{site}/{day}/index.html",
         "dag": f"{airflow}/dags/nightly_{site}",
+        "mlflow": "",
     }
+
+
+def whole_graph(page: person.Page) -> None:
+    """The DAG as a graph with every task, on most of the window."""
+    page.set_viewport_size(STRIP)  # type: ignore[arg-type]
+    page.get_by_role("button", name="Show Graph").click()
+    page.get_by_role("button", name="Expand all task groups").click()
+    page.get_by_role("button", name="Collapse Details Panel").click()
+    page.wait_for_timeout(3_000)
+    fit = page.get_by_role("button", name="Fit View")
+    if fit.count():
+        fit.first.click()
+
+
+PREPARE: Mapping[str, Callable[[person.Page], None]] = {"dag": whole_graph}
 
 
 def take(pages: Mapping[str, str], password: str) -> None:
     """One PNG a page."""
-    IMAGES.mkdir(exist_ok=True)
     with person.browser() as browser:
-        page = browser.new_page(viewport=SIZE)  # type: ignore[arg-type]
+        page = browser.new_page(device_scale_factor=1.5)
+        page.add_init_script(NO_ASSISTANT)
         person.log_in(page, pages["effects"], password)
         run = page.get_by_role("link", name="MLflow run").first.get_attribute("href")
-        pages = {**pages, "mlflow": str(run)}
-        for name, address in pages.items():
+        for name, address in {**pages, "mlflow": str(run)}.items():
+            page.set_viewport_size(SIZE)  # type: ignore[arg-type]
             page.goto(address)
             page.wait_for_timeout(6_000)  # graphs and MLflow are drawn long after the page has loaded
+            PREPARE.get(name, lambda _: None)(page)
+            page.wait_for_timeout(2_000)
             page.screenshot(path=IMAGES / f"{name}.png")
             print(f"docs/images/{name}.png")
+
+
+def terminal(words: list[str]) -> str:
+    """What ``python -m jobs`` answers to ``words`` on a terminal, as SVG; its first LINES lines."""
+    told = io.StringIO()
+    cli.screen = Screen(Console(file=told, width=COLUMNS, force_terminal=True, color_system=None))
+    cli.app(words, standalone_mode=False)
+    picture = Console(record=True, width=COLUMNS, file=io.StringIO())
+    for line in told.getvalue().splitlines()[:LINES]:
+        picture.print(line, markup=False, highlight=False, soft_wrap=True)
+    return picture.export_svg(title=" ".join(["python -m jobs", *words]))
+
+
+def draw(svg: str, name: str) -> None:
+    """An SVG as PNG."""
+    with person.browser() as browser:
+        page = browser.new_page(viewport=SIZE)  # type: ignore[arg-type]
+        page.set_content(f"<style>body {{margin: 0}} svg {{width: 100%}}</style>{svg}", wait_until="domcontentloaded")
+        page.locator("svg").first.screenshot(path=IMAGES / f"{name}.png")
+        print(f"docs/images/{name}.png")
 
 
 def main() -> None:
@@ -51,6 +99,8 @@ def main() -> None:
     given = parser.parse_args()
     environment = Environment.load()
     password = (environment.home / "airflow-admin-password").read_text().strip()
+    IMAGES.mkdir(exist_ok=True)
+    draw(terminal(["explain", "--site", given.site, "--user", given.user]), "command_line")
     take(addresses(environment, given.site, given.date, given.user), password)
 
 
