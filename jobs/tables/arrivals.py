@@ -54,7 +54,10 @@ def unread(connection: warehouse.Connection, lake: Lake, schema: str, name: str,
     late: dict[date, int] = {}
     held = {day: rows for day, rows in known.items() if day >= first}
     if (rows, ages or 0) != (sum(held.values()), sum((day - FIRST_DAY).days * rows for day, rows in held.items())):
-        by_day = sql.SQL("SELECT {time}::date::text, count(*) FROM {table} WHERE {inside} GROUP BY 1 ORDER BY 1")
+        by_day = sql.SQL(
+            "SELECT day::text, rows FROM"
+            " (SELECT {time}::date AS day, count(*) AS rows FROM {table} WHERE {inside} GROUP BY 1) AS days ORDER BY 1"
+        )
         for text, there in warehouse.execute(connection, by_day.format(time=time, table=table, inside=inside)):
             day = date.fromisoformat(text)
             if there > held.get(day, 0):

@@ -262,8 +262,7 @@ def test_rows_in_another_order_give_the_same_files(loaded: JobArgs) -> None:
     assert digests[0] == digests[1]
 
 
-@pytest.mark.parametrize("zone", ["America/New_York", "Pacific/Apia", "Europe/Berlin"])
-def test_the_zone_of_machine_and_server_changes_nothing(loaded: JobArgs, zone: str) -> None:
+def test_the_zone_of_machine_and_server_changes_nothing(loaded: JobArgs) -> None:
     times = [
         "2024-01-07T23:30:00-05:00",
         "2024-01-08T00:30:00+01:00",
@@ -273,8 +272,8 @@ def test_the_zone_of_machine_and_server_changes_nothing(loaded: JobArgs, zone: s
     run_sql(loaded, EVENT.format(", ".join(f"('z{n}', 'u1', 'i1', 'view', '{when}')" for n, when in enumerate(times))))
     before = night(loaded, FIRST).digest([contracts.RAW_INTERACTIONS])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TZ", zone)
-        patch.setenv("PGTZ", zone)
+        patch.setenv("TZ", "Pacific/Apia")
+        patch.setenv("PGTZ", "Pacific/Apia")
         time.tzset()
         lake = night(loaded, FIRST)
     time.tzset()
