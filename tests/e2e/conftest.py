@@ -15,9 +15,15 @@ import psycopg
 import pytest
 import requests
 
-from tests.e2e import tutorial
+from tests.e2e import canary, tutorial
 
 ROOT = Path(__file__).resolve().parents[2]
+POSTGRES = """
+from jobs.runtime.environment import Environment
+from jobs.runtime.services import postgres
+from jobs.runtime.services.home import Home
+postgres.up(Home.open(Environment.load()), print)
+"""
 
 
 class Night:
@@ -29,7 +35,11 @@ class Night:
             **{key: value for key, value in os.environ.items() if not key.startswith(("NIGHTLIFT", "AIRFLOW"))},
             "NIGHTLIFT_HOME": str(folder / "home"),
             "PYTHONPATH": str(ROOT),
+            canary.VARIABLE: canary.CANARY,
         }
+        # PostgreSQL first, so that everything that starts after it knows the warehouse by an address with a password
+        subprocess.run([sys.executable, "-c", POSTGRES], cwd=ROOT, env=self.environment, check=True, timeout=120)
+        self.environment["WAREHOUSE_URL"] = canary.with_password(self.address("warehouse_url"))
 
     def command(self, *words: str, fails: bool = False) -> str:
         done = subprocess.run(
