@@ -27,6 +27,20 @@ if TYPE_CHECKING:
 _numbers = count(1)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Side by side, the end-to-end night has one process, tests of one small Spark the other, then file by file."""
+    if not config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        return
+
+    def group(item: pytest.Item) -> str:
+        folder = Path(item.path).relative_to(Path(__file__).parent).parts[0]
+        return "0 e2e" if folder == "e2e" else "1 spark" if "spark" in item.fixturenames else f"2 {item.path}"
+
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(group(item)))
+    items.sort(key=group)
+
+
 def pytest_unconfigure() -> None:
     """Servers that end with the process log to a stream that pytest has closed."""
     logging.raiseExceptions = False

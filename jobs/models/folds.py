@@ -12,8 +12,10 @@ _MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 
 
 def threads() -> int:
-    """Threads of one training: all cores this process may use, the same every night."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Threads of one training: all cores this process may use, or fewer by OMP_NUM_THREADS; the same every night."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    most = os.environ.get("OMP_NUM_THREADS", "")
+    return min(cores, int(most)) if most.isdigit() and int(most) else cores
 
 
 def hash_ids(ids: ArrayLike, salt: str) -> NDArray[np.uint64]:
