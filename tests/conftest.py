@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _numbers = count(1)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Side by side, the end-to-end night has one process, tests of one small Spark the other, then file by file."""
     if not config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
