@@ -71,6 +71,8 @@ def tables() -> str:
         "## What you write: schema raw",
         *written,
         "## What you read: schema mart",
+        "A login with the role `nightlift_reader` sees `recommendations` and, of every other table, the view "
+        "`<table>_view` with the same columns.",
         *read,
         "## Between the tasks: the lake",
         "Types are Arrow's; a `?` marks a column that may be empty. `run_metrics`, `item_effects`, `user_profiles` and "
