@@ -97,13 +97,18 @@ def site_values(
     if found is None:
         return values
     by_date = {run.run_date: run for run in reversed(nights) if run.run_date}
-    versions = found.versions(VERSIONS + 1, VERSIONS * (page - 1))
+    versions, address = found.versions(VERSIONS + 1, VERSIONS * (page - 1)), links.mlflow_address(environment)
     values |= {
         "versions": [
-            row | {"run": by_date.get(row["run_date"]), "rollback": rollback(site, row)} for row in versions[:VERSIONS]
+            row
+            | {
+                "run": by_date.get(row["run_date"]),
+                "rollback": rollback(site, row),
+                "mlflow": address and links.mlflow_run(address, row["mlflow_run_id"]),
+            }
+            for row in versions[:VERSIONS]
         ],
         "more": len(versions) > VERSIONS,
-        "mlflow": links.mlflow_address(environment),
     }
     published = found.published()
     if published is None:
