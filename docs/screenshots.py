@@ -17,11 +17,12 @@ from tests.e2e import person
 
 IMAGES = Path(__file__).resolve().parent / "images"
 SIZE = {"width": 1280, "height": 800}
-STRIP = {"width": 1280, "height": 460}  # the graph is long and low
+STRIP = {"width": 1280, "height": 640}  # the graph is long and low
 COLUMNS, LINES = 170, 40  # of the terminal in the picture
-# MLflow opens a panel of its own on the first visit
-NO_ASSISTANT = """localStorage.setItem("mlflow.assistant.fab.autoOpenedOnFirstLoad_v1", "true");
-localStorage.setItem("mlflow.assistant.panelOpen_v1", "false");"""
+# MLflow opens a panel of its own on the first visit, and pages for language models rather than those for trained ones
+AT_HOME = """localStorage.setItem("mlflow.assistant.fab.autoOpenedOnFirstLoad_v1", "true");
+localStorage.setItem("mlflow.assistant.panelOpen_v1", "false");
+localStorage.setItem("mlflow.workflowType_v1", JSON.stringify("machine_learning"));"""
 
 
 def addresses(environment: Environment, site: str, day: str, user: str) -> Mapping[str, str]:
@@ -57,7 +58,7 @@ def take(pages: Mapping[str, str], password: str) -> None:
     """One PNG a page."""
     with person.browser() as browser:
         page = browser.new_page(device_scale_factor=1.5)
-        page.add_init_script(NO_ASSISTANT)
+        page.add_init_script(AT_HOME)
         person.log_in(page, pages["effects"], password)
         run = page.get_by_role("link", name="MLflow run").first.get_attribute("href")
         for name, address in {**pages, "mlflow": str(run)}.items():

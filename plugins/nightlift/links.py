@@ -26,8 +26,8 @@ def mlflow_address(environment: Environment) -> str | None:
 
 
 def mlflow_run(address: str, run_id: str) -> str:
-    """Page of a run, among MLflow's pages for trained models and not those for language models."""
-    return f"{address}/#/runs/{quote(run_id, safe='')}?workflowType=machine_learning"
+    """Page of a run."""
+    return f"{address}/#/runs/{quote(run_id, safe='')}"
 
 
 def page(path: str) -> str:

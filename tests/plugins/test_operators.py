@@ -105,7 +105,7 @@ def test_what_a_job_tells_is_in_xcom_and_makes_the_links(monkeypatch: pytest.Mon
     addresses = {link.name: link.get_link(operator, ti_key=None) for link in links.LINKS}
     assert addresses == {
         "Effects page": "http://airflow/nightlift/sites/grocery",
-        "MLflow run": "http://mlflow/#/runs/a?workflowType=machine_learning",
+        "MLflow run": "http://mlflow/#/runs/a",
         "Data Docs": "",
         "Report": "",
     }
