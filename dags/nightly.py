@@ -18,7 +18,7 @@ from airflow.sdk import DAG, CronDataIntervalTimetable, Param, TaskGroup, chain
 
 from jobs.runtime.errors import SetupError
 from jobs.runtime.site import Site, load_site
-from nightlift import assets
+from nightlift import assets, notify
 from nightlift.operators import JobOperator, SparkJobOperator
 from nightlift.tasks import GROUPS, SPARK_TASKS, dag_id, doc
 
@@ -93,7 +93,9 @@ def nightly(site: Site) -> DAG:
         max_active_runs=1,
         params=PARAMS,
         tags=["nightlift", site.domain],
+        deadline=notify.deadline(dag_id(site.site)),
         default_args={
+            "on_failure_callback": notify.on_failure(),
             "retries": 1,
             "retry_delay": timedelta(seconds=10),
             "execution_timeout": timedelta(hours=2),
