@@ -18,9 +18,14 @@ COPY --chown=nightlift:nightlift dags dags
 COPY --chown=nightlift:nightlift plugins plugins
 COPY --chown=nightlift:nightlift expectations expectations
 COPY --chown=nightlift:nightlift config config
+# the root file system is read-only where it runs: compiled now or never
+RUN python -m compileall -q jobs dags plugins \
+    && install --directory --owner nightlift --group nightlift /var/lib/spark
 
 ENV PYTHONPATH=/opt/nightlift:/opt/nightlift/plugins \
     PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    HOME=/tmp \
     PYSPARK_PYTHON=/usr/local/bin/python \
     NIGHTLIFT_HOME=/var/lib/nightlift \
     AIRFLOW_HOME=/var/lib/nightlift/airflow \

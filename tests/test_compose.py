@@ -45,6 +45,7 @@ def test_a_service_is_pinned_bounded_and_not_root(name: str):
     assert "healthcheck" in service
     assert service["cap_drop"] == ["ALL"]
     assert "privileged" not in service and service.get("network_mode") != "host"
+    assert service["read_only"] is True and any(place.split(":")[0] == "/tmp" for place in service["tmpfs"])
 
 
 def test_only_services_with_a_port_leave_the_inner_network():
@@ -61,6 +62,21 @@ def test_no_secret_has_a_value_in_the_file():
             assert not re.search(r"://[^/@\s]+:[^/@\s]+@", str(value)), f"{name}: {key} carries a password"
     assert COMPOSE["secrets"]
     assert all(set(secret) == {"file"} for secret in COMPOSE["secrets"].values())
+
+
+def test_a_service_that_waits_for_health_waits_for_a_check_over_tcp():
+    for name, service in SERVICES.items():
+        for other, how in service.get("depends_on", {}).items():
+            once = SERVICES[other]["restart"] == "no"
+            assert how["condition"] == f"service_{'completed_successfully' if once else 'healthy'}", f"{name}: {other}"
+    assert "--host" in SERVICES["postgres"]["healthcheck"]["test"], "the socket answers before the databases are made"
+
+
+def test_an_executor_fits_its_worker_and_spills_to_disk():
+    airflow, worker = (SERVICES[name]["environment"] for name in ("airflow-scheduler", "spark-worker-1"))
+    assert airflow["SPARK_EXECUTOR_MEMORY"] == worker["SPARK_WORKER_MEMORY"]
+    assert airflow["NIGHTLIFT_SHUFFLE_PARTITIONS"] == worker["NIGHTLIFT_SHUFFLE_PARTITIONS"]
+    assert worker["SPARK_LOCAL_DIRS"].startswith("/var/lib/spark/"), "/tmp is memory"
 
 
 def test_every_secret_that_is_asked_for_is_declared():
