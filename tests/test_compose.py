@@ -21,11 +21,21 @@ WANTED = {
     "airflow-dag-processor",
     "airflow-triggerer",
 }
+KEYS = set(
+    "build cap_drop command depends_on environment healthcheck hostname image mem_limit networks ports read_only restart"
+    " secrets security_opt tmpfs user volumes".split()
+)  # known to docker-compose 1.29 and to Compose v2 alike
 SECRET_WORDS = re.compile(r"password|secret|token|fernet|api_key", re.IGNORECASE)
 
 
 def test_every_part_of_the_night_is_a_service():
     assert set(SERVICES) >= WANTED
+
+
+def test_every_key_is_known_to_old_and_new_compose():
+    assert {name for name in COMPOSE if not name.startswith("x-")} == {"services", "networks", "volumes", "secrets"}
+    for name, service in SERVICES.items():
+        assert set(service) <= KEYS, name
 
 
 def test_only_user_interfaces_have_ports_and_only_on_this_machine():
