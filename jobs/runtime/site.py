@@ -113,7 +113,7 @@ class Opinions(Settings):
 class Profiles(Settings):
     """User profiles: segments by clustering, factors by matrix factorisation."""
 
-    segments: int = Field(6, ge=2, le=50, description="segments users are clustered into")
+    segments: int = Field(6, ge=2, le=50, description="segments at most; as many are made as give the best silhouette")
     factors: int = Field(32, ge=2, le=256, description="latent factors of users and items")
     factor_iterations: int = Field(6, ge=1, le=50, description="rounds of the factorisation")
 

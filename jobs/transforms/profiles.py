@@ -1,25 +1,17 @@
-"""Latent factors and user profiles: matrix factorisation, segments with plain labels, preferences."""
+"""Latent factors and user profiles: matrix factorisation, segments, preferences."""
 
 from collections.abc import Sequence
 from datetime import date
 from functools import reduce
 
-from pyspark.ml.clustering import KMeans
-from pyspark.ml.feature import StandardScaler, VectorAssembler
 from pyspark.ml.recommendation import ALS
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from jobs.transforms.places import places
+from jobs.transforms.segments import segments
 
 HISTORY = 364
-PROFILE_FEATURES = (
-    "user_days_since_last",
-    "user_active_days_91d",
-    "user_outcomes_91d",
-    "user_value_91d",
-    "user_items_91d",
-)
 
 
 def ratings(days: DataFrame, users: DataFrame, items: DataFrame, as_ofs: Sequence[date]) -> DataFrame:
@@ -73,12 +65,12 @@ def profiles(
     days: DataFrame,
     factors: DataFrame,
     as_of: date,
-    segments: int,
+    most_segments: int,
     seed: int,
 ) -> DataFrame:
     """USER_PROFILES of all users at ``as_of``; a user without an event is segment -1, 'new'."""
     mine = user_features.where(F.col("as_of") == F.lit(as_of))
-    segment = _segments(mine, segments, seed)
+    segment = segments(mine, most_segments, seed)
     liked = factors.where((F.col("kind") == "user") & (F.col("as_of") == F.lit(as_of))).select(
         F.col("id").alias("user_id"), "factors"
     )
@@ -95,52 +87,6 @@ def profiles(
             "factors",
         )
     )
-
-
-def _segments(mine: DataFrame, segments: int, seed: int) -> DataFrame:
-    """Segment 0 has the most outcomes; clusters are renumbered so that their numbers mean the same every night.
-
-    Of segments with the same words the less active carry a number, so that a label names one segment.
-    """
-    logs = [
-        F.log1p(F.coalesce(F.col(name).cast("double"), F.lit(0.0))).alias(f"log_{name}") for name in PROFILE_FEATURES
-    ]
-    rows = mine.select("user_id", *PROFILE_FEATURES, *logs).repartition(1).sortWithinPartitions("user_id")
-    vectors = VectorAssembler(inputCols=[f"log_{name}" for name in PROFILE_FEATURES], outputCol="raw_vector").transform(
-        rows
-    )
-    scaled = (
-        StandardScaler(withMean=True, withStd=True, inputCol="raw_vector", outputCol="features")
-        .fit(vectors)
-        .transform(vectors)
-    )
-    clustered = KMeans(k=segments, seed=seed, maxIter=20, predictionCol="cluster").fit(scaled).transform(scaled)
-    means = clustered.groupBy("cluster").agg(*(_exact_mean(name).alias(f"mean_{name}") for name in PROFILE_FEATURES))
-    overall = clustered.agg(*(_exact_mean(name).alias(f"all_{name}") for name in PROFILE_FEATURES))
-    order = Window.orderBy(F.desc("mean_user_outcomes_91d"), "cluster")
-    labels = means.crossJoin(overall).select(
-        "cluster", (F.row_number().over(order) - 1).alias("segment"), _label().alias("words")
-    )
-    again = F.row_number().over(Window.partitionBy("words").orderBy("segment"))
-    unique = F.when(again == 1, F.col("words")).otherwise(F.format_string("%s (%d)", "words", again))
-    labels = labels.select("cluster", "segment", unique.alias("segment_label"))
-    return clustered.select("user_id", "cluster").join(F.broadcast(labels), on="cluster", how="inner").drop("cluster")
-
-
-def _exact_mean(name: str) -> Column:
-    micro = F.round(F.coalesce(F.col(name).cast("double"), F.lit(0.0)) * 1000).cast("bigint")
-    return F.sum(micro) / F.count("*") / 1000
-
-
-def _label() -> Column:
-    """Three plain words: how often, how recently, how broadly."""
-    much, all_much = F.col("mean_user_outcomes_91d"), F.col("all_user_outcomes_91d")
-    since = F.col("mean_user_days_since_last")
-    items, all_items = F.col("mean_user_items_91d"), F.col("all_user_items_91d")
-    often = F.when(much >= all_much * 1.5, "frequent").when(much >= all_much * 0.5, "regular").otherwise("occasional")
-    recent = F.when(since <= 14, "recent").when(since <= 60, "cooling").otherwise("lapsed")
-    broad = F.when(items >= all_items, "broad taste").otherwise("narrow taste")
-    return F.concat_ws(", ", often, recent, broad)
 
 
 def _preferences(days: DataFrame, as_of: date) -> DataFrame:

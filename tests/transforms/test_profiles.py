@@ -114,11 +114,6 @@ def test_a_label_names_one_segment(people: dict[str, tuple[int, str, str, str | 
     assert labels[-1] == "new"
 
 
-def test_segments_of_the_same_words_carry_a_number(spark: SparkSession) -> None:
-    labels = {label for _, label, _, _ in profile(spark, features(spark), segments=8).values()}
-    assert any(label.endswith("(2)") for label in labels)
-
-
 def test_segments_do_not_depend_on_the_order_of_rows(
     spark: SparkSession, people: dict[str, tuple[int, str, str, str | None]]
 ) -> None:
