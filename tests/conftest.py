@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import date
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -21,25 +21,36 @@ from jobs.tables.warehouse import connect
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+    from xdist.scheduler.loadscope import LoadScopeScheduling
 
     from tests.plugins.airflow_web import Web
 
 _numbers = count(1)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Side by side, the end-to-end night has one process, tests of one small Spark the other, then file by file."""
-    if not config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
-        return
+TOGETHER = ("tests/e2e", "tests/transforms")  # one night, one Spark: in one process each, and first, for they are long
 
-    def group(item: pytest.Item) -> str:
-        folder = Path(item.path).relative_to(Path(__file__).parent).parts[0]
-        return "0 e2e" if folder == "e2e" else "1 spark" if "spark" in item.fixturenames else f"2 {item.path}"
 
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group(item)))
-    items.sort(key=group)
+def scope(nodeid: str) -> str:
+    """What is run in one process: a folder of ``TOGETHER``, or a file."""
+    file = nodeid.split("::")[0]
+    return next((folder for folder in TOGETHER if file.startswith(f"{folder}/")), file)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long folders first."""
+    items.sort(key=lambda item: [*TOGETHER, scope(item.nodeid)].index(scope(item.nodeid)))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> "LoadScopeScheduling":
+    """Deal out scopes instead of tests."""
+    from xdist.scheduler.loadscope import LoadScopeScheduling
+
+    class Scopes(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return scope(nodeid)
+
+    return Scopes(config, log)
 
 
 def pytest_unconfigure() -> None:

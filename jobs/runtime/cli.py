@@ -150,7 +150,7 @@ def test(context: typer.Context) -> None:
       python -m jobs test
       python -m jobs test tests/models -x
     """
-    beside = ["-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder"]  # tests/conftest.py says what goes together
+    beside = ["-n", "2", "--no-loadscope-reorder"]  # tests/conftest.py says what goes together
     command = [sys.executable, "-m", "pytest", *(context.args or beside)]
     one_thread = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}  # trainings side by side wait for each other
     raise typer.Exit(subprocess.call(command, cwd=ROOT, env=os.environ | one_thread))
