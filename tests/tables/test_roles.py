@@ -25,6 +25,9 @@ DAMAGE = {
     "a version gone": "DROP TABLE {mart}.recommendations_aaaaaaaa",
     "lists changed": "UPDATE {mart}.recommendations_aaaaaaaa SET score = 0",
     "lists added": "INSERT INTO {mart}.recommendations_history SELECT * FROM {mart}.recommendations WHERE false",
+    "rows slipped into a version": (
+        "INSERT INTO {mart}.recommendations_aaaaaaaa SELECT * FROM {mart}.recommendations_aaaaaaaa WHERE false"
+    ),
     "lists deleted": "DELETE FROM {mart}.recommendations_history",
     "what is beside": "UPDATE {mart}.run_metrics SET value = 0",
     "the chain": "DELETE FROM {mart}.versions",
