@@ -11,7 +11,7 @@ import pandas as pd
 from jobs.runtime.plots import BLUE, FOREGROUND, GREY, ORANGE, canvas
 
 PER_ROW = 4
-BENDS = (0.08, -0.08, 0.2, -0.2, 0.35, -0.35, 0.5, -0.5, 0.7, -0.7)
+BENDS = tuple(sign * bend for bend in (0.08, 0.14, 0.2, 0.25, 0.3, 0.35, 0.42, 0.5, 0.6, 0.7) for sign in (1, -1))
 MOST_CATEGORIES = 20
 Place = tuple[float, float]
 
@@ -59,7 +59,8 @@ def _arrow(axes: Any, tail: tuple[Place, Any], head: tuple[Place, Any], line: st
     """An arrow between two places, from the edge of one box to the edge of the other."""
     ends = {"patchA": tail[1], "patchB": head[1], "shrinkA": 2, "shrinkB": 2}
     look = {"arrowstyle": "-|>", "color": GREY, "linestyle": line, "connectionstyle": f"arc3,rad={bend}"}
-    axes.annotate("", head[0], tail[0], arrowprops=ends | look, zorder=1)
+    drawn = axes.annotate("", head[0], tail[0], arrowprops=ends | look, zorder=1)
+    drawn.set_in_layout(False)  # the axes would shrink for a bend, and boxes move into the way of arrows placed before
 
 
 def _places(graph: nx.DiGraph) -> dict[str, Place]:
@@ -67,7 +68,7 @@ def _places(graph: nx.DiGraph) -> dict[str, Place]:
     last = ["shown", "outcome"]
     layers = [sorted(set(layer) - set(last)) for layer in nx.topological_generations(graph)]
     rows = [layer[start : start + PER_ROW] for layer in layers for start in range(0, len(layer), PER_ROW)]
-    shift = 0.05  # neighbouring rows stand apart, so that an arrow passes beside a box
+    shift = 0.11  # neighbouring rows stand apart, so that an arrow passes beside a box
     return {
         name: ((place + 1) / (len(row) + 1) + (0 if row is last else shift * (-1) ** depth), -float(depth))
         for depth, row in enumerate([*rows, last])

@@ -1,11 +1,16 @@
 """What the report says about believing the effects: every figure with its interval, every plot with its sentence."""
 
+from collections.abc import Sequence
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
+from matplotlib.bezier import BezierSegment
+from matplotlib.patches import ConnectionStyle
 
 from jobs.models import causal_graph
+from jobs.runtime import diagrams, graphs
 from jobs.runtime import report_diagnosis as parts
 from jobs.runtime.site import CausalGraph, Effects, Outcome, Site
 from tests.runtime.diagnoses import DIAGNOSIS, OFF_POLICY, figure
@@ -37,6 +42,23 @@ def test_the_graph_says_what_is_adjusted_for_and_what_nobody_measured():
     declared = parts.graph(SHOP.model_copy(update={"effects": effects}))
     assert "Adjusted for: item price (1 columns)" in declared["sentence"] and declared["declared"] is True
     assert declared["hidden"] == "Every cause in the graph is measured." and declared["instrument"] == "explored"
+
+
+@pytest.mark.parametrize("domain", graphs.DEFAULT_GRAPHS)
+def test_no_arrow_of_a_default_graph_crosses_a_label(domain: str, monkeypatch: pytest.MonkeyPatch):
+    crossed, chosen = [], diagrams._bend
+
+    def watched(axes: Any, tail: diagrams.Place, head: diagrams.Place, others: Sequence[Any]) -> float:
+        bend = chosen(axes, tail, head, others)
+        ends = axes.transData.transform([tail, head])
+        arc = ConnectionStyle.Arc3(rad=bend).connect(*ends)
+        points = BezierSegment(arc.vertices)(np.linspace(0, 1, 60))
+        crossed.extend(box for box in others if box.get_window_extent().count_contains(points))
+        return bend
+
+    monkeypatch.setattr(diagrams, "_bend", watched)
+    parts.graph(SHOP.model_copy(update={"domain": domain}))
+    assert crossed == []
 
 
 def test_a_method_without_an_estimate_says_why_and_is_not_drawn():
