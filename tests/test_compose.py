@@ -21,28 +21,10 @@ WANTED = {
     "airflow-dag-processor",
     "airflow-triggerer",
 }
-KEYS = set(
-    [
-        "build",
-        "cap_drop",
-        "command",
-        "depends_on",
-        "environment",
-        "healthcheck",
-        "hostname",
-        "image",
-        "mem_limit",
-        "networks",
-        "ports",
-        "read_only",
-        "restart",
-        "secrets",
-        "security_opt",
-        "tmpfs",
-        "user",
-        "volumes",
-    ]
-)  # known to docker-compose 1.29 and to Compose v2 alike
+KEYS = {  # known to docker-compose 1.29 and to Compose v2 alike
+    *("build", "cap_drop", "command", "depends_on", "environment", "healthcheck", "hostname", "image", "mem_limit"),
+    *("networks", "ports", "read_only", "restart", "secrets", "security_opt", "tmpfs", "user", "volumes"),
+}
 SECRET_WORDS = re.compile(r"password|secret|token|fernet|api_key", re.IGNORECASE)
 
 

@@ -16,6 +16,7 @@ from airflow.sdk import BaseHook, BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from jobs.runtime import result
+from jobs.runtime.environment import Environment
 from nightlift import assets, links, run_date
 from nightlift.tasks import NOTE
 
@@ -33,12 +34,17 @@ def arguments(site: str, context: Mapping[str, Any]) -> list[str]:
 
 
 def environment(context: Mapping[str, Any]) -> dict[str, str]:
-    """Environment of a job: this one, the clone importable, and the DAG run it belongs to."""
+    """Environment of a job: this one, the clone importable, its folders, and the DAG run it belongs to.
+
+    The folders are named, since spark-submit's driver imports the jobs from an archive and would look for them there.
+    """
+    here = Environment.load()
     path = os.pathsep.join(
         dict.fromkeys([str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))])
     )
     run_id = str(getattr(context.get("dag_run"), "run_id", ""))
-    return {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "NIGHTLIFT_DAG_RUN": run_id}
+    folders = {"NIGHTLIFT_HOME": str(here.home), "NIGHTLIFT_SITES": str(here.sites)}
+    return {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "NIGHTLIFT_DAG_RUN": run_id, **folders}
 
 
 def final(code: int, line: str) -> AirflowFailException:

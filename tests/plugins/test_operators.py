@@ -12,7 +12,6 @@ import pyarrow as pa
 import pytest
 import yaml
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
-from airflow.sdk.execution_time.context import OutletEventAccessors
 
 from jobs.runtime.args import JobArgs
 from jobs.runtime.environment import Environment
@@ -20,21 +19,10 @@ from jobs.runtime.site import Outcome, Site
 from jobs.tables import contracts
 from jobs.tables.lake import FIRST_DAY, Lake
 from nightlift import assets, links, operators, run_date
+from tests.task_context import context
 
 LOG = logging.getLogger(__name__)
 DAY = date(2024, 1, 8)
-
-
-class Told(dict):
-    """XCom of one task."""
-
-    def xcom_push(self, key: str, value: object) -> None:
-        self[key] = value
-
-
-def context(**params: object) -> dict[str, object]:
-    run = SimpleNamespace(run_id="r", data_interval_start=None, data_interval_end=None)
-    return {"params": params, "dag_run": run, "ti": Told(), "outlet_events": OutletEventAccessors()}
 
 
 def test_param_is_the_run_date() -> None:
@@ -54,6 +42,16 @@ def test_no_param_and_no_interval_fails_loudly() -> None:
 def test_flags_follow_the_params() -> None:
     given = operators.arguments("grocery", context(run_date="2017-12-03", force=True, dry_run=True))
     assert given == ["--site", "grocery", "--date", "2017-12-03", "--force", "--dry-run"]
+
+
+def test_a_job_is_told_its_folders_even_where_nobody_named_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NIGHTLIFT_HOME", "NIGHTLIFT_SITES"):
+        monkeypatch.delenv(name, raising=False)
+    given = operators.environment(context())
+    assert given["NIGHTLIFT_SITES"] == str(operators.ROOT / "config" / "sites")
+    assert given["NIGHTLIFT_HOME"] == str(operators.ROOT / ".nightlift")
+    monkeypatch.setenv("NIGHTLIFT_SITES", "/elsewhere")
+    assert operators.environment(context())["NIGHTLIFT_SITES"] == "/elsewhere"
 
 
 def test_choices_follow_the_params_with_their_reason() -> None:
@@ -201,20 +199,6 @@ def submit() -> None:
         task_id="clean", site="corner", conf={"spark.ui.enabled": "false", "spark.driver.bindAddress": "127.0.0.1"}
     )
     operator.execute(context(run_date=DAY.isoformat()))
-
-
-@pytest.mark.slow
-def test_spark_submit_runs_a_job_on_the_lake(night: Lake) -> None:
-    submit()
-    assert night.read_pandas(contracts.INTERACTIONS, ["event_id", "event_day"]).values.tolist() == [
-        ["e1", date(2024, 1, 2)]
-    ]
-    quarantined = night.read_pandas(contracts.QUARANTINE)
-    assert set(zip(quarantined["table"], quarantined["reason"], strict=True)) == {
-        ("interactions", "future"),
-        ("exposures", "unknown_user"),
-        ("exposures", "future"),
-    }
 
 
 @pytest.mark.slow

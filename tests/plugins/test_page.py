@@ -7,12 +7,12 @@ from urllib.parse import quote
 
 import pyarrow as pa
 import pytest
-from tests.plugins.airflow_web import Web
 
 from jobs.runtime.environment import Environment
 from jobs.runtime.site import Site
 from jobs.tables import contracts, versions
 from tests import small_night
+from tests.plugins.airflow_web import Web
 
 MONDAY, TUESDAY = date(2024, 1, 8), date(2024, 1, 9)
 HOSTILE = "<script>alert(1)</script>"
