@@ -1,9 +1,6 @@
 """Studies of tuning in the warehouse, in a schema of their own beside the mart: killed, they go on where they were."""
 
-from typing import Any
-
 import optuna
-import psycopg
 from optuna.trial import TrialState
 from psycopg import sql
 
@@ -51,9 +48,5 @@ def _storage(args: JobArgs) -> optuna.storages.RDBStorage:
     with connect(args.environment) as connection:
         lock(connection, f"nightlift ddl {name}")
         connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(ident(name)))
-    url, options = args.environment.warehouse_url, f"-c search_path={name}"
-
-    def creator() -> psycopg.Connection[Any]:  # libpq's addresses are not SQLAlchemy's
-        return psycopg.connect(url, options=options, connect_timeout=10)
-
-    return optuna.storages.RDBStorage("postgresql+psycopg://", engine_kwargs={"creator": creator})
+    url = args.environment.warehouse_url.replace("postgresql:", "postgresql+psycopg:", 1)
+    return optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"options": f"-c search_path={name}"}})
