@@ -84,13 +84,13 @@ def mlflow_server(warehouse: Environment, tmp_path_factory: pytest.TempPathFacto
     home.end("mlflow")
 
 
-@pytest.fixture(scope="session")
-def spark() -> "Iterator[SparkSession]":
-    """One small local Spark."""
+@pytest.fixture(scope="module")
+def spark() -> "SparkSession":
+    """One small local Spark, started anew where a job of an earlier test has stopped it."""
     from pyspark.sql import SparkSession
 
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    session = (
+    return (
         SparkSession.builder.master("local[2]")
         .config("spark.ui.enabled", "false")
         .config("spark.driver.bindAddress", "127.0.0.1")
@@ -99,8 +99,6 @@ def spark() -> "Iterator[SparkSession]":
         .config("spark.sql.session.timeZone", "UTC")
         .getOrCreate()
     )
-    yield session
-    session.stop()
 
 
 @pytest.fixture(scope="session")

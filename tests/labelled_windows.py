@@ -11,7 +11,7 @@ import yaml
 from jobs.models import ranker
 from jobs.runtime.args import JobArgs
 from jobs.runtime.site import Outcome, Ranker, Ranking, Site, Tuning
-from jobs.tables.contracts import CANDIDATES, ITEM_VECTORS, ITEMS, PAIR_DAYS, SOURCES, Table
+from jobs.tables.contracts import CANDIDATES, ITEM_VECTORS, ITEMS, LISTED, PAIR_COUNTS, PAIR_DAYS, SOURCES, Table
 from jobs.tables.lake import Lake
 
 DAYS = pd.to_datetime(["2024-01-01", "2024-01-08", "2024-01-15"])
@@ -65,6 +65,7 @@ def write(job: JobArgs, day: date = NIGHT, **changed: object) -> JobArgs:
     frame = candidates()
     tonight = frame[frame["as_of"] == DAYS[-1]].assign(as_of=pd.Timestamp(day), label=None)
     every = pd.concat([frame.astype({"label": object}), tonight.astype({"label": object})])
+    every = every.assign(**dict.fromkeys((*PAIR_COUNTS, *LISTED)))
     put(args, CANDIDATES, every.assign(as_of=every["as_of"].dt.date))
     bought = frame[frame["label"] == 1].assign(event_day=lambda rows: rows["as_of"].dt.date, outcomes=1, events=1)
     quiet = {name: 0 for name in PAIR_DAYS.columns if name not in bought}

@@ -355,7 +355,9 @@ def test_figures_reach_mlflow_and_run_metrics_under_the_age_of_the_lists(
 
     lake = Lake(night)
     totals = published(job, "aaaaaaaa", MONDAY).to_pandas().assign(held_out=0.0, explored=0.0, relevance_effect=0.0)
-    adjust.write_metrics(lake, totals.assign(rows=1), [record], {"passed": True, "checks": []}, seed=0)
+    adjust.write_metrics(
+        lake, totals.assign(rows=1, proved=float("nan")), [record], {"passed": True, "checks": []}, seed=0
+    )
     written = {row["metric"]: row for row in lake.read_arrow(RUN_METRICS).to_pylist()}
     assert written["feedback_lift_2d"]["high"] == metrics["feedback_lift_2d"]["high"]
 

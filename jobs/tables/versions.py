@@ -1,11 +1,12 @@
 """Published versions: load beside the old, audit, move one pointer; roll back by the same pointer.
 
-Everything happens in one transaction under an advisory lock: readers of the view see whole versions only, and a killed
-publisher leaves nothing behind.
+A version is loaded in one transaction and shown by another, each under an advisory lock: readers of the view see whole
+versions only, and of a killed publisher nothing is left, or a version nobody sees, which the same night again shows.
 """
 
 import hashlib
 import re
+import time
 from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
@@ -21,6 +22,7 @@ from jobs.runtime.site import Site
 from jobs.tables import mart_schema, roles, warehouse
 
 Row = dict[str, Any]
+READERS_SECONDS = 2.0
 HEAD = ("version_id", "run_date", "ranker_version", "uplift_version", "mlflow_run_id", "rows", "checksum")
 AUDITS = {
     "its rows are of more than one night": (
@@ -83,7 +85,10 @@ def publish(
         mart_schema.make(connection, mart)
         lock(connection, mart)
         roles.act_as(connection, roles.LOADER)
-        query = "SELECT checksum, dropped_at IS NOT NULL FROM {versions} WHERE version_id = {version}"
+        query = (
+            "SELECT checksum, dropped_at IS NOT NULL, published_at IS NOT NULL FROM {versions}"
+            " WHERE version_id = {version}"
+        )
         known = _select(connection, query, mart, version=version)
         if known and known[0][0] != head["checksum"]:
             raise DataError(
@@ -92,7 +97,10 @@ def publish(
             )
         if not known or known[0][1]:
             _load(connection, site, lists, beside, head, verdict)
-        state = _point(connection, mart, head, verdict, force, known=bool(known))
+            connection.commit()
+            _outwait_readers(connection, mart)
+            lock(connection, mart)
+        state = _point(connection, mart, head, verdict, force, known=bool(known) and known[0][2])
         connection.commit()
     return head | {"state": state}
 
@@ -156,6 +164,27 @@ def _load(
         if name == "run_metrics":
             table = table.add_column(0, "run_date", pa.array([head["run_date"]] * table.num_rows, pa.date32()))
         warehouse.ingest(connection, mart, name, table)
+
+
+def _outwait_readers(connection: warehouse.adbc.Connection, mart: str) -> None:
+    """Let statements end that were planned before the new version was part of the history.
+
+    Such a one looks for its rows in vain if the pointer moves before it takes its snapshot. That is a moment after it
+    is planned, so nobody is waited for longer than ``READERS_SECONDS``.
+    """
+    query = (
+        "SELECT l.pid, l.virtualtransaction FROM pg_locks l JOIN pg_class c ON c.oid = l.relation"
+        " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = {mart}"
+        " AND c.relname = 'recommendations_history' AND l.pid <> pg_backend_pid()"
+    )
+    end, first = time.monotonic() + READERS_SECONDS, None
+    while time.monotonic() < end:
+        now = set(warehouse.execute(connection, sql.SQL(query).format(mart=sql.Literal(mart))))
+        connection.rollback()
+        first = now if first is None else first & now
+        if not first:
+            return
+        time.sleep(0.02)
 
 
 def _point(

@@ -96,7 +96,7 @@ def adbc_connect(environment: Environment) -> Iterator[adbc.Connection]:
         raise _unreachable(url, error) from None
     with _going_away(), connection:
         execute(connection, sql.SQL("SET timezone = 'UTC'"))
-        execute(connection, sql.SQL(f"SET search_path = {SEARCH_PATH}"))
+        execute(connection, sql.SQL("SET search_path = pg_catalog, pg_temp"))
         yield connection
 
 

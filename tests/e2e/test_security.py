@@ -193,7 +193,7 @@ def test_a_job_that_fails_with_the_password_in_its_address_does_not_say_it(
         timeout=120,
         check=False,
     )
-    assert done.returncode == 3 and "WAREHOUSE_URL" in done.stderr
+    assert done.returncode == 1 and "WAREHOUSE_URL" in done.stderr
     assert canary.CANARY not in done.stdout + done.stderr
 
 

@@ -15,12 +15,14 @@ from jobs.runtime.args import JobArgs
 from tests.faults.conftest import assert_whole, later, polling, published, query, version, whole, words
 from tests.faults.wire import SECONDS, Wire
 
-POINTS = {  # what the publisher says, or was answered, when it is killed
-    "staged: the version's table is there, without rows": (b'COPY "', False),
-    "loaded: its rows are there": (b"count(DISTINCT (version_id", False),
-    "audited": (b"ADD PRIMARY KEY", False),
-    "before commit: the pointer has moved": (b"COMMIT", False),
-    "after commit: it does not know": (b"COMMIT", True),
+POINTER = b"VALUES ('recommendations'"
+POINTS = {  # what the publisher says, or was answered, when it is killed, and what it had said before
+    "staged: the version's table is there, without rows": (b'COPY "', False, b""),
+    "loaded: its rows are there": (b"count(DISTINCT (version_id", False, b""),
+    "audited": (b"ADD PRIMARY KEY", False, b""),
+    "part of the history, which it does not know": (b"COMMIT", True, b""),
+    "before commit: the pointer has moved": (b"COMMIT", False, POINTER),
+    "after commit: it does not know": (b"COMMIT", True, POINTER),
 }
 
 
@@ -32,17 +34,17 @@ def test_killed(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    stop_at, answered = POINTS[point]
+    stop_at, answered, since = POINTS[point]
     before, after = later(job, 1), later(job, 2, uplift="2")
     assert publish.main(words(before)) == 0
     with polling(job) as seen:
-        with Wire(job.environment.warehouse_url, stop_at, answered) as wire:
+        with Wire(job.environment.warehouse_url, stop_at, answered, since) as wire:
             process = start(after, WAREHOUSE_URL=wire.url)
             assert wire.held.wait(SECONDS), "the publisher never came to this point"
             process.kill()
             process.join()
         assert process.exitcode == -signal.SIGKILL
-        gone = answered  # what the server was told to commit is committed, whoever is there to hear of it
+        gone = answered and since  # what the server was told to commit is committed, whoever is there to hear of it
         assert published(job) == version(after.date if gone else before.date)
         assert champion(job) == "1"
         monkeypatch.setenv(result.VARIABLE, str(tmp_path / "told.json"))

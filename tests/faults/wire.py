@@ -13,12 +13,14 @@ class Wire:
     """Listens on loopback and passes bytes on to the server of ``url`` until the client sends ``stop_at``.
 
     With ``answered`` the message goes through and the server's answer to it is held back instead. ``held`` is set then.
+    With ``since`` messages count from the one on that holds it.
     """
 
-    def __init__(self, url: str, stop_at: bytes, answered: bool = False) -> None:
+    def __init__(self, url: str, stop_at: bytes, answered: bool = False, since: bytes = b"") -> None:
         there = urlsplit(url)
         self.server = f"{parse_qs(there.query)['host'][0]}/.s.PGSQL.5432"
-        self.stop_at, self.answered = stop_at, answered
+        self.stop_at, self.answered, self.since = stop_at, answered, since
+        self._counts = not since
         self.held, self._go = threading.Event(), threading.Event()
         self._asked = self._dead = False
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -58,7 +60,8 @@ class Wire:
     def _pass(self, source: socket.socket, sink: socket.socket, asks: bool) -> None:
         with suppress(OSError):
             while data := source.recv(1 << 16):
-                found = asks and self.stop_at in data
+                found = asks and self._counts and self.stop_at in data
+                self._counts = self._counts or (asks and self.since in data)
                 if found and self.answered:
                     self._asked = True
                 elif found or (self._asked and not asks):

@@ -1,6 +1,7 @@
 """Publishing: whole versions only, one pointer, audits that can fail."""
 
 import threading
+import time
 from datetime import date
 
 import pyarrow as pa
@@ -233,6 +234,32 @@ def test_a_polling_reader_sees_whole_versions_only(warehouse: Environment, shop:
         stop.set()
         reader.join()
     assert set(seen) == {old, new}
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_the_pointer_waits_for_statements_planned_before_the_version_but_not_for_ever(
+    warehouse: Environment, shop: Site, monkeypatch: pytest.MonkeyPatch, ends: bool
+) -> None:
+    publish(shop, warehouse, lists("aaaaaaaa", MONDAY, users=2))
+    monkeypatch.setattr(versions, "READERS_SECONDS", 60.0 if ends else 0.5)
+    history = sql.Identifier(shop.warehouse.mart_schema, "recommendations_history")
+    with tables.connect(warehouse) as reader:
+        tables.execute(reader, sql.SQL("SELECT count(*) FROM {}").format(history))
+        started = time.monotonic()
+        publisher = threading.Thread(target=publish, args=(shop, warehouse, lists("bbbbbbbb", TUESDAY, users=2)))
+        publisher.start()
+        publisher.join(3 if ends else 60)
+        assert publisher.is_alive() == ends
+        assert published(shop, warehouse) == ("aaaaaaaa" if ends else "bbbbbbbb")
+        assert time.monotonic() - started >= 0.5
+        reader.rollback()
+    publisher.join()
+    assert published(shop, warehouse) == "bbbbbbbb"
+
+
+def published(shop: Site, warehouse: Environment) -> str:
+    (now,) = [row["version_id"] for row in versions.status(shop, warehouse) if row["published"]]
+    return now
 
 
 @pytest.mark.parametrize("column", ["score", "effect", "effect_high", "relevance"])
