@@ -47,7 +47,7 @@ def up(home: Home, say: Say) -> None:
     }
     home_of_spark = Path(pyspark.__file__).parent
     command = [str(home_of_spark / "bin" / "spark-submit"), "--class", SERVER, "--name", "nightlift"]
-    command += ["--master", "local[*]", "--driver-memory", os.environ.get("NIGHTLIFT_SPARK_MEMORY", "3g")]
+    command += ["--master", "local[*]", "--driver-memory", os.environ.get("NIGHTLIFT_SPARK_MEMORY", "2g")]
     for key, value in settings.items():
         command += ["--conf", f"{key}={value}"]
     env = home.environ(
