@@ -151,4 +151,5 @@ def test_any_value_of_any_key_is_taken_as_it_stands_or_refused_by_its_name(
 def test_any_text_is_refused_in_one_line(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     path = tmp_path_factory.getbasetemp() / "shop.yaml"
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
-    refused(path)
+    said = refused(path)
+    assert said.startswith(f"{path}: ") and "\n" not in said
