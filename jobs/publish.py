@@ -87,7 +87,12 @@ def rehearse(lists: pa.Table) -> dict[str, Any]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Publish RECOMMENDATIONS and the tables beside them; a dry run moves nothing."""
     args = JobArgs.parse(argv)
-    lake = Lake(args)
+    with versions.alone(args.site, args.environment):
+        _finish(args, Lake(args))
+    return 0
+
+
+def _finish(args: JobArgs, lake: Lake) -> None:
     chosen = {model: lake.read_json(f"chosen_{model}") for model in ("ranker", "uplift")}
     verdict = VERDICTS[chosen["uplift"]["decision"]["chosen"]]
     lists = lake.read_arrow(RECOMMENDATIONS, RECOMMENDATIONS.names)
@@ -107,7 +112,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     tags |= {f"decision_{model}": one["decision"]["said"] for model, one in chosen.items()}
     tracking.finish_night(args, headline(metrics), tags)
     lake.write_json("published", {name: str(value) for name, value in done.items()} | {"verdict": verdict})
-    return 0
 
 
 if __name__ == "__main__":

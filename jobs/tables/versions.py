@@ -7,7 +7,8 @@ versions only, and of a killed publisher nothing is left, or a version nobody se
 import hashlib
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date
 from typing import Any
 
@@ -103,6 +104,17 @@ def publish(
         state = _point(connection, mart, head, verdict, force, known=bool(known) and known[0][2])
         connection.commit()
     return head | {"state": state}
+
+
+@contextmanager
+def alone(site: Site, environment: Environment) -> Iterator[None]:
+    """Be the only night of the mart that publishes until the end; a second one waits.
+
+    What belongs to a version outside the warehouse (aliases of models, tags of the night) moves with it, in one order.
+    """
+    with warehouse.connect(environment) as connection:
+        warehouse.lock(connection, f"nightlift night of {site.warehouse.mart_schema}")
+        yield
 
 
 def lock(connection: warehouse.Connection, mart: str) -> None:

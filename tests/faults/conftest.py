@@ -103,11 +103,11 @@ def _publish(given: Mapping[str, str], words: list[str], output: str) -> None:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., BaseProcess]]:
-    """Starts `publish` of a night in a process of its own, with its output in ``<date>.log``."""
-    started = []
+    """Starts `publish` of a night in a process of its own; the output of the first is in ``1.log``."""
+    started: list[BaseProcess] = []
 
     def begin(job: JobArgs, **given: str) -> BaseProcess:
-        log = str(tmp_path / f"{job.date}.log")
+        log = str(tmp_path / f"{len(started) + 1}.log")
         process = _processes.Process(target=_publish, args=(environ(job.environment) | given, words(job), log))
         process.start()
         started.append(process)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 
 import pytest
 
@@ -17,7 +18,7 @@ WAITING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT gra
 
 @pytest.mark.parametrize(("first", "second"), [(1, 2), (2, 1), (2, 2)])
 def test_of_two_publishers_at_once_the_newer_night_wins_whoever_was_first(
-    job: JobArgs, start: Callable[..., BaseProcess], first: int, second: int
+    job: JobArgs, start: Callable[..., BaseProcess], tmp_path: Path, first: int, second: int
 ) -> None:
     base = later(job, 0)
     nights = {days: later(job, days) for days in {first, second}}
@@ -32,9 +33,9 @@ def test_of_two_publishers_at_once_the_newer_night_wins_whoever_was_first(
             time.sleep(0.01)
         assert published(job) == version(base.date), "nobody has published yet"
         wire.let_go()
-        for process in (one, other):
+        for process, log in ((one, "1.log"), (other, "2.log")):
             process.join(SECONDS)
-        assert (one.exitcode, other.exitcode) == (0, 0)
+            assert process.exitcode == 0, (tmp_path / log).read_text(encoding="utf-8")
     assert published(job) == version(nights[2].date)
     assert seen <= whole(base, *nights.values()) and seen >= whole(base, nights[2])
     assert_whole(job)
