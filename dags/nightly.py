@@ -10,33 +10,24 @@ version.
 """
 
 import os
-from contextlib import suppress
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param, TaskGroup, chain
 
-from jobs.runtime.errors import SetupError
-from jobs.runtime.site import Site, load_site
-from nightlift import assets, notify
+from jobs.runtime.site import Site
+from nightlift import assets, notify, sites
 from nightlift.operators import JobOperator, SparkJobOperator
 from nightlift.tasks import GROUPS, SPARK_TASKS, dag_id, doc
 
-SITES = Path(os.environ.get("NIGHTLIFT_SITES") or Path(__file__).resolve().parents[1] / "config" / "sites")
 # on one machine the pool has one place: two Spark jobs at once share cores and memory, and take longer than in turn
 SPARK_POOL = os.environ.get("NIGHTLIFT_SPARK_POOL") or "default_pool"
-START = datetime.fromisoformat(os.environ.get("NIGHTLIFT_START_DATE") or "2026-01-01").replace(tzinfo=UTC)
 
 OVERRULE = "Overrule a gate"
 MODELS = {"challenger": "challenger: trained tonight", "champion": "champion: made the lists before"}
 
 PARAMS = {
-    "run_date": Param(
-        None,
-        type=["null", "string"],
-        format="date",
-        title="Night to run",
-        description="Nothing dated on or after this day is read. Empty: the end of the data interval.",
+    "run_date": sites.run_date(
+        "Night to run", "Nothing dated on or after this day is read. Empty: the end of the data interval."
     ),
     "force": Param(
         False,
@@ -88,7 +79,7 @@ def nightly(site: Site) -> DAG:
         description=f"Effect-adjusted recommendations of {site.site}",
         doc_md=(__doc__ or "").replace("SITE", site.site),
         schedule=CronDataIntervalTimetable(site.schedule, timezone="UTC"),
-        start_date=START,
+        start_date=sites.START,
         catchup=False,
         max_active_runs=1,
         params=PARAMS,
@@ -115,6 +106,4 @@ def nightly(site: Site) -> DAG:
     return dag
 
 
-for path in sorted(SITES.glob("*.yaml")):
-    with suppress(SetupError):  # dags/site_files.py shows it as an import error; the other sites keep their nights
-        globals()[f"nightly_{path.stem}"] = nightly(load_site(path))
+globals().update({f"nightly_{site.site}": nightly(site) for site in sites.readable()})

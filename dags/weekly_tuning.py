@@ -9,20 +9,14 @@ study that PostgreSQL keeps. The best makes the challengers of the next nights, 
 behind the champion. `python -m jobs rollback --site SITE` publishes the version before again.
 """
 
-import os
-from contextlib import suppress
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 
-from airflow.sdk import DAG, CronDataIntervalTimetable, Param
+from airflow.sdk import DAG, CronDataIntervalTimetable
 
-from jobs.runtime.errors import SetupError
-from jobs.runtime.site import Site, load_site
+from jobs.runtime.site import Site
+from nightlift import sites
 from nightlift.operators import JobOperator
 from nightlift.tasks import doc, tuning_dag_id
-
-SITES = Path(os.environ.get("NIGHTLIFT_SITES") or Path(__file__).resolve().parents[1] / "config" / "sites")
-START = datetime.fromisoformat(os.environ.get("NIGHTLIFT_START_DATE") or "2026-01-01").replace(tzinfo=UTC)
 
 
 def weekly_tuning(site: Site) -> DAG:
@@ -32,16 +26,12 @@ def weekly_tuning(site: Site) -> DAG:
         description=f"Settings for the relevance lists of {site.site}",
         doc_md=(__doc__ or "").replace("SITE", site.site),
         schedule=CronDataIntervalTimetable(site.tuning.schedule, timezone="UTC"),
-        start_date=START,
+        start_date=sites.START,
         catchup=False,
         max_active_runs=1,
         params={
-            "run_date": Param(
-                None,
-                type=["null", "string"],
-                format="date",
-                title="Night to tune on",
-                description="The latest night up to this day is tuned on. Empty: the end of the data interval.",
+            "run_date": sites.run_date(
+                "Night to tune on", "The latest night up to this day is tuned on. Empty: the end of the data interval."
             )
         },
         tags=["nightlift", site.domain],
@@ -55,6 +45,4 @@ def weekly_tuning(site: Site) -> DAG:
     return dag
 
 
-for path in sorted(SITES.glob("*.yaml")):
-    with suppress(SetupError):  # dags/site_files.py shows it as an import error; the other sites keep their tuning
-        globals()[f"weekly_tuning_{path.stem}"] = weekly_tuning(load_site(path))
+globals().update({f"weekly_tuning_{site.site}": weekly_tuning(site) for site in sites.readable()})
