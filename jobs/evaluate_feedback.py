@@ -126,8 +126,9 @@ def judge(
     users = pd.Index(listed["user_id"].unique(), name="user_id")
     held_out = held_out_users(args, users)
     outcomes = feedback_log.events(lake, args.site.outcome.event_types, version.run_date, args.date)
-    figures = feedback.quality(listed, outcomes, held_out, args.site.list_length)
-    figures["coverage"] = coverage(listed["item_id"], lake.read_arrow(ITEMS, ["item_id"]).num_rows)
+    catalogue = lake.read_arrow(ITEMS, ["item_id"]).num_rows
+    figures = feedback.quality(listed, outcomes, held_out, args.site.list_length, catalogue)
+    figures["coverage"] = coverage(listed["item_id"], catalogue)
     if not shown:
         return Judged(version, shown, figures, None, "no exposure says that this list was shown")
     figures |= shown_figures(args, lake, version, outcomes, positions)

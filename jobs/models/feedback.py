@@ -29,14 +29,17 @@ def same_groups(lists: pd.DataFrame, held_out: "pd.Series[bool]") -> bool:
     return bool(alone[mine].all()) and not (open_gate and bool(alone[~mine].any()))
 
 
-def quality(lists: pd.DataFrame, outcomes: pd.DataFrame, held_out: "pd.Series[bool]", length: int) -> Figures:
-    """NDCG, recall, precision, MAP and hit rate of each group of users, and the Brier score of relevance.
+def quality(
+    lists: pd.DataFrame, outcomes: pd.DataFrame, held_out: "pd.Series[bool]", length: int, catalogue: int
+) -> Figures:
+    """NDCG, recall, precision, MAP, hit rate and accuracy of each group of users, and the Brier score of relevance.
 
     Args:
         lists: user_id, item_id, rank, relevance.
         outcomes: user_id, item_id, one row a pair that had an outcome after the list was published.
         held_out: whether a user keeps the relevance list, indexed by user_id.
         length: places that count.
+        catalogue: items there are; accuracy is the share of them rightly listed or rightly left out.
 
     90 % intervals from resampled users. Users without any outcome say nothing about a ranking and are left out of all
     but the Brier score.
@@ -52,6 +55,8 @@ def quality(lists: pd.DataFrame, outcomes: pd.DataFrame, held_out: "pd.Series[bo
             continue
         theirs = ranked[ranked["user_id"].isin(users)]
         by_user = list_metrics(theirs[theirs["user_id"].isin(mine.index)], mine, length)
+        listed = theirs.loc[theirs["position"] <= length, "user_id"].value_counts().reindex(mine.index, fill_value=0)
+        by_user["accuracy"] = 1.0 - (listed + mine - 2.0 * length * by_user["precision"]) / catalogue
         figures |= {f"{group}_{name}": bootstrap_mean(by_user[name].to_numpy()) for name in by_user.columns}
         missed = ((theirs["relevance"] - theirs["hit"]) ** 2).groupby(theirs["user_id"]).mean()
         figures[f"{group}_brier"] = bootstrap_mean(missed.to_numpy())

@@ -7,6 +7,7 @@ import pytest
 from jobs.models import feedback
 
 HELD_OUT = pd.Series({"u1": False, "u2": True})
+CATALOGUE = 5
 
 
 def lists(users: list[str], policy: str, items: tuple[str, ...] = ("a", "b")) -> pd.DataFrame:
@@ -22,12 +23,13 @@ def pairs(*given: tuple[str, str]) -> pd.DataFrame:
 
 def of_one(items: tuple[str, ...], *outcomes: str, length: int = 2) -> feedback.Figures:
     """Figures of one user with the adjusted list ``items``."""
-    return feedback.quality(lists(["u1"], "adjusted", items), pairs(*(("u1", o) for o in outcomes)), HELD_OUT, length)
+    taken = pairs(*(("u1", outcome) for outcome in outcomes))
+    return feedback.quality(lists(["u1"], "adjusted", items), taken, HELD_OUT, length, CATALOGUE)
 
 
 def test_a_perfect_list_is_one_and_a_useless_one_zero():
     both = pd.concat([lists(["u1"], "adjusted"), lists(["u2"], "relevance")])
-    figures = feedback.quality(both, pairs(("u1", "a"), ("u1", "b"), ("u2", "z")), HELD_OUT, 2)
+    figures = feedback.quality(both, pairs(("u1", "a"), ("u1", "b"), ("u2", "z")), HELD_OUT, 2, CATALOGUE)
     for metric in ("ndcg", "recall", "precision", "map", "hit_rate"):
         assert figures[f"adjusted_{metric}"].value == 1.0
         assert figures[f"relevance_{metric}"].value == 0.0
@@ -48,13 +50,26 @@ def test_places_beyond_the_list_length_do_not_count():
     assert of_one(("a", "b", "c"), "c")["adjusted_hit_rate"].value == 0.0
 
 
+@pytest.mark.parametrize(
+    ("taken", "right"), [("ab", 5), ("a", 4), ("az", 3), ("z", 2), ("yz", 1), ("xyz", 0)], ids=lambda value: str(value)
+)
+def test_accuracy_is_the_share_of_the_catalogue_rightly_listed_or_left_out(taken: str, right: int) -> None:
+    assert of_one(("a", "b"), *taken)["adjusted_accuracy"].value == pytest.approx(right / CATALOGUE)
+
+
+def test_places_beyond_the_list_length_are_left_out_of_accuracy() -> None:
+    assert of_one(("a", "b", "c"), "a", "b", "c")["adjusted_accuracy"].value == pytest.approx(4 / CATALOGUE)
+
+
 def test_a_group_without_outcomes_has_no_figure():
     both = pd.concat([lists(["u1"], "adjusted"), lists(["u2"], "relevance")])
-    assert not [name for name in feedback.quality(both, pairs(("u1", "a")), HELD_OUT, 2) if "relevance" in name]
+    figures = feedback.quality(both, pairs(("u1", "a")), HELD_OUT, 2, CATALOGUE)
+    assert figures and not [name for name in figures if "relevance" in name]
 
 
 def test_the_brier_score_is_the_squared_error_of_relevance():
-    figures = feedback.quality(lists(["u1"], "adjusted").assign(relevance=[0.9, 0.2]), pairs(("u1", "a")), HELD_OUT, 2)
+    both = lists(["u1"], "adjusted").assign(relevance=[0.9, 0.2])
+    figures = feedback.quality(both, pairs(("u1", "a")), HELD_OUT, 2, CATALOGUE)
     assert figures["adjusted_brier"].value == pytest.approx((0.1**2 + 0.2**2) / 2)
 
 
@@ -62,7 +77,7 @@ def test_the_interval_holds_its_value_and_is_the_same_again():
     users = [f"u{n}" for n in range(200)]
     held_out = pd.Series(False, index=users)
     bought = pairs(*[(user, "a" if n % 3 else "z") for n, user in enumerate(users)])
-    first, again = (feedback.quality(lists(users, "adjusted"), bought, held_out, 2) for _ in range(2))
+    first, again = (feedback.quality(lists(users, "adjusted"), bought, held_out, 2, CATALOGUE) for _ in range(2))
     assert first == again
     assert all(figure.low < figure.value < figure.high for name, figure in first.items() if "brier" not in name)
 
