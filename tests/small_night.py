@@ -23,8 +23,16 @@ HEADLINE = {
 }
 
 
-def lists(version: str, day: date, uplift: str | None = "1", score: float = 0.5, held_out: int = 1) -> pa.Table:
-    """Two items for each of four users, best first; the last ``held_out`` users keep the relevance list."""
+def lists(
+    version: str,
+    day: date,
+    uplift: str | None = "1",
+    score: float = 0.5,
+    held_out: int = 1,
+    users: int = 4,
+    run: str = "run",
+) -> pa.Table:
+    """Two items for each user, best first; the last ``held_out`` users keep the relevance list."""
     rows = [
         {
             "run_date": day,
@@ -37,15 +45,15 @@ def lists(version: str, day: date, uplift: str | None = "1", score: float = 0.5,
             "effect_low": 0.01,
             "effect_high": 0.03,
             "identified": True,
-            "policy": "relevance" if user >= 4 - held_out else "adjusted",
+            "policy": "relevance" if user >= users - held_out else "adjusted",
             "propensity": 1.0,
             "reason": "because",
             "ranker_version": "1",
             "uplift_version": uplift,
             "version_id": version,
-            "mlflow_run_id": "run",
+            "mlflow_run_id": run,
         }
-        for user in range(4)
+        for user in range(users)
         for rank in (1, 2)
     ]
     return pa.Table.from_pylist(rows, schema=contracts.RECOMMENDATIONS.arrow_schema)

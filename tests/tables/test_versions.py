@@ -3,6 +3,7 @@
 import threading
 import time
 from datetime import date
+from functools import partial
 
 import pyarrow as pa
 import pytest
@@ -11,64 +12,18 @@ from psycopg import sql
 from jobs.runtime.environment import Environment
 from jobs.runtime.errors import DataError, NightliftError
 from jobs.runtime.site import Site
-from jobs.tables import contracts, versions
+from jobs.tables import versions
 from jobs.tables import warehouse as tables
+from tests import small_night
 
 MONDAY, TUESDAY = date(2024, 1, 8), date(2024, 1, 9)
 
 
-def lists(version: str, day: date, users: int = 3, score: float = 0.5, run: str = "run") -> pa.Table:
-    """Two items for each user, best first."""
-    rows = [
-        {
-            "run_date": day,
-            "user_id": f"u{user}",
-            "rank": rank,
-            "item_id": f"i{rank}",
-            "score": score / rank,
-            "relevance": 0.1,
-            "effect": 0.02,
-            "effect_low": 0.01,
-            "effect_high": 0.03,
-            "identified": True,
-            "policy": "adjusted",
-            "propensity": 1.0,
-            "reason": "because",
-            "ranker_version": "1",
-            "uplift_version": None,
-            "version_id": version,
-            "mlflow_run_id": run,
-        }
-        for user in range(users)
-        for rank in (1, 2)
-    ]
-    return pa.Table.from_pylist(rows, schema=contracts.RECOMMENDATIONS.arrow_schema)
-
-
-def beside() -> dict[str, pa.Table]:
-    effect = {
-        "level": "all",
-        "key": "all",
-        "method": "aipw",
-        "estimate": 0.02,
-        "low": 0.01,
-        "high": 0.03,
-        "treated": 10,
-        "control": 20,
-        "overlap_share": None,
-        "identified": True,
-    }
-    relevance = [{"user_id": "u0", "rank": rank, "item_id": f"r{rank}", "relevance": 0.2 / rank} for rank in (1, 2)]
-    metric = {"metric": "ndcg_at_10", "value": 0.4, "low": None, "high": None}
-    return {
-        "item_effects": pa.Table.from_pylist([effect], schema=contracts.ITEM_EFFECTS.arrow_schema),
-        "relevance_lists": pa.Table.from_pylist(relevance, schema=contracts.RELEVANCE_LISTS.arrow_schema),
-        "run_metrics": pa.Table.from_pylist([metric], schema=contracts.RUN_METRICS.arrow_schema),
-    }
+lists = partial(small_night.lists, uplift=None, held_out=0, users=3)
 
 
 def publish(site: Site, environment: Environment, new: pa.Table, force: bool = False) -> dict[str, object]:
-    return versions.publish(site, environment, new, beside(), "effects proved", force)
+    return versions.publish(site, environment, new, small_night.beside(), "effects proved", force)
 
 
 def counts(site: Site, environment: Environment) -> dict[str, int]:
@@ -96,7 +51,7 @@ def test_a_version_is_published_with_all_beside_it(warehouse: Environment, shop:
         "recommendations_history": 6,
         "versions": 1,
         "item_effects": 1,
-        "run_metrics": 1,
+        "run_metrics": len(small_night.HEADLINE),
     }
 
 
