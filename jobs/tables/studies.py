@@ -1,6 +1,7 @@
 """Studies of tuning in the warehouse, in a schema of their own beside the mart: killed, they go on where they were."""
 
 import optuna
+import psycopg
 from optuna.trial import TrialState
 from psycopg import sql
 
@@ -48,5 +49,7 @@ def _storage(args: JobArgs) -> optuna.storages.RDBStorage:
     with connect(args.environment) as connection:
         lock(connection, f"nightlift ddl {name}")
         connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(ident(name)))
-    url = args.environment.warehouse_url.replace("postgresql:", "postgresql+psycopg:", 1)
-    return optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"options": f"-c search_path={name}"}})
+    url, options = args.environment.warehouse_url, f"-c search_path={name}"
+    # libpq reads the address in each of its forms, and no password becomes a part of optuna's
+    engine = {"creator": lambda: psycopg.connect(url, options=options)}
+    return optuna.storages.RDBStorage("postgresql+psycopg://", engine_kwargs=engine)
