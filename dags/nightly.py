@@ -87,8 +87,7 @@ def nightly(site: Site) -> DAG:
         deadline=notify.deadline(dag_id(site.site)),
         default_args={
             "on_failure_callback": notify.on_failure(),
-            "retries": 1,
-            "retry_delay": timedelta(seconds=10),
+            **sites.RETRIES,
             "execution_timeout": timedelta(hours=2),
         },
     ) as dag:

@@ -36,8 +36,7 @@ def weekly_tuning(site: Site) -> DAG:
         },
         tags=["nightlift", site.domain],
         default_args={
-            "retries": 1,
-            "retry_delay": timedelta(seconds=10),
+            **sites.RETRIES,
             "execution_timeout": timedelta(hours=6),
         },
     ) as dag:

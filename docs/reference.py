@@ -167,7 +167,8 @@ def dags() -> str:
     return page(
         "The DAG of a site",
         f"One DAG a site file, `nightly_<site>`; here of a site called `shop`. Schedule: `schedule` of the site file, "
-        f"UTC; one run at a time; a task is retried {shown['extract'].retries} time and stopped after "
+        f"UTC; one run at a time; a task is retried {shown['extract'].retries} times, "
+        f"{shown['extract'].retry_delay.total_seconds():.0f} s apart, and stopped after "
         f"{shown['extract'].execution_timeout}.",
         str(dag.doc_md).strip(),
         "```mermaid\nflowchart TD\n" + "\n".join([*groups, *edges]) + "\n```",

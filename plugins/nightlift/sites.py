@@ -1,8 +1,8 @@
-"""What the DAGs of all sites share: where their files are, since when they run, and the param that names a night."""
+"""What the DAGs of all sites share: where their files are, since when they run, what is tried again, the run date."""
 
 import os
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import Param
 
@@ -11,6 +11,8 @@ from jobs.runtime.errors import SetupError
 from jobs.runtime.site import Site, load_site
 
 START = datetime.fromisoformat(os.environ.get("NIGHTLIFT_START_DATE") or "2026-01-01").replace(tzinfo=UTC)
+# a warehouse, MLflow or Spark that is away for a minute is back before the last try, which comes 90 s after the first
+RETRIES = {"retries": 2, "retry_delay": timedelta(seconds=45)}
 
 
 def read_all() -> Iterator[Site | SetupError]:

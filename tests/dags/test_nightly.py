@@ -1,5 +1,6 @@
 """The DAG of a site: its tasks, edges and promises."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,19 @@ def test_one_dag_a_site_with_the_edges_of_the_design(monkeypatch: pytest.MonkeyP
         assert {task.task_id: set(task.downstream_task_ids) for task in dag.tasks} == EDGES
         assert dag.max_active_runs == 1 and not dag.catchup
         for task in dag.tasks:
-            assert task.retries == 1 and task.execution_timeout
+            assert task.execution_timeout
+
+
+AWAY = timedelta(minutes=1)  # how long a service may be away before a night is lost
+
+
+def test_a_service_that_is_away_for_a_minute_costs_no_night(monkeypatch: pytest.MonkeyPatch) -> None:
+    dags = parse(ROOT / "config" / "sites", monkeypatch).dags
+    tasks = [task for dag in dags.values() for task in dag.tasks]
+    assert {task.task_id for task in tasks} == {*EDGES, "tune_models"}
+    for task in tasks:
+        assert not task.retry_exponential_backoff, "whose first delays are shorter"
+        assert task.retries * task.retry_delay > AWAY, f"{task.task_id} fails for good too soon"
 
 
 HEADINGS = ("**What:**", "**When it fails:**", "**Rerun:**", "**Roll back:**")
