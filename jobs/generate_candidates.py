@@ -21,7 +21,8 @@ from jobs.runtime.errors import DataError
 from jobs.runtime.spark import SHUFFLE_PARTITIONS, SMALL_BATCHES, by_user, spark_session
 from jobs.tables import contracts, listings
 from jobs.tables.lake import Lake
-from jobs.transforms import calendar, candidates, pairs, people, rhythm
+from jobs.transforms import calendar, candidates, pairs, people, rhythm, sources
+from jobs.transforms.sources import Limits
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,20 +42,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         model_days = (catalogue.days[0], catalogue.days[-1])
         near = candidates.neighbours(history, catalogue, model_days).toArrow()
         models = _models(lake, near, catalogue, calendar.factor_days(job.site, job.date))
-        limits = job.site.candidates
         found = candidates.retrieve(
             _everyone(job, lake, spark, numbers, as_ofs),
             catalogue,
             models,
-            candidates.Limits(
-                limits.repeat,
-                limits.popularity,
-                limits.item_cf,
-                limits.factorisation,
-                job.site.outcome.window_days,
-                job.site.ranker.negative_share,
-                int(catalogue.candidates[-1].sum()) <= limits.small_catalogue,
-            ),
+            _limits(job, int(catalogue.candidates[-1].sum())),
         )
         named = F.broadcast(numbers.join(items.select("item_id", "category"), on="item_id", how="inner"))
         lake.write_spark(
@@ -71,6 +63,22 @@ def main(argv: Sequence[str] | None = None) -> int:
             ],
         )
     return 0
+
+
+def _limits(job: JobArgs, size: int) -> Limits:
+    """How many items each source brings; ``size`` is how many are candidates tonight."""
+    limits = job.site.candidates
+    return Limits(
+        limits.repeat,
+        limits.popularity,
+        limits.item_cf,
+        limits.factorisation,
+        job.site.outcome.window_days,
+        job.site.ranker.negative_share,
+        everything=size <= limits.small_catalogue,
+        trending=limits.trending,
+        per_category=job.site.ranking.max_per_category,
+    )
 
 
 def _everyone(job: JobArgs, lake: Lake, spark: SparkSession, numbers: DataFrame, as_ofs: list[date]) -> DataFrame:
@@ -119,12 +127,14 @@ def _catalogue(
     play = lake.read_pandas(contracts.ITEM_PERIODS, ["item_id", "in_play"]).set_index("item_id")["in_play"]
     starts, ends = (pd.to_datetime(frame[name], utc=True) for name in ("available_from", "available_until"))
     ids = frame.item_id.to_numpy()
-    allowed, popular, about = [], [], []
+    allowed, popular, about, rise, demand = [], [], [], [], []
     for k, day in enumerate(as_ofs):
         habits = counts[counts.day == k].set_index("item").reindex(range(len(ids)), fill_value=0)
         users = habits.users.to_numpy()
         then = sold[sold.as_of == day].set_index("item_id")
-        count, longer = (_by_item(then[f"item_outcomes_{n}d"], frame.item_id) for n in (28, 91))
+        week, count, longer = (_by_item(then[f"item_outcomes_{n}d"], frame.item_id) for n in (7, 28, 91))
+        rise.append(sources.rise(week, count))
+        demand.append(count)
         about.append(
             rhythm.item_features({name: habits[name].to_numpy() for name in rhythm.COUNTS})
             | {"item_trend_91d": (count * 91 / 28 + 5) / (longer + 5)}
@@ -150,7 +160,9 @@ def _catalogue(
     which = [0] * (len(as_ofs) - 1) + [1]
     things = pairs.things(job.date, list(ids), frame.category, sold)
     in_play = play.reindex(ids).fillna(0).to_numpy(np.int64)
-    return candidates.Catalogue(list(ids), epoch, np.vstack(allowed), popular, which, category, about, things, in_play)
+    return candidates.Catalogue(
+        list(ids), epoch, np.vstack(allowed), popular, which, category, about, things, in_play, rise, demand
+    )
 
 
 def _by_item(values: "pd.Series[float]", item_ids: "pd.Series[str]") -> np.ndarray:

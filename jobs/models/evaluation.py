@@ -28,6 +28,8 @@ BY_SOURCE = {  # what each source sorts its own items by
     "from_popularity": POPULARITY,
     "from_item_cf": "item_cf_score",
     "from_factorisation": "factor_score",
+    "from_trending": "item_trend",
+    "from_category_popularity": POPULARITY,
 }
 WORST = -np.finfo(np.float64).max
 

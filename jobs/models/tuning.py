@@ -17,7 +17,8 @@ from jobs.runtime.recipes import Recipe
 from jobs.runtime.site import Site
 from jobs.tables.contracts import SOURCES
 
-ALWAYS = ("from_repeat", "from_popularity", "from_new")  # without these lists may be short, or never hold a new item
+# without these lists may be short, of few categories, or never hold a new item
+ALWAYS = ("from_repeat", "from_popularity", "from_category_popularity", "from_new")
 OWN = "own"  # marks the trial of the site's own settings
 VARIETY = "variety"  # mean share of a list's places that bring a category of their own
 LESS = 0.99  # of the own settings' variety is as good as it

@@ -31,6 +31,8 @@ WORDS = {
     "from_popularity_recall": "share of later outcomes that popular items bring",
     "from_item_cf_recall": "share of later outcomes that neighbours of the user's items bring",
     "from_factorisation_recall": "share of later outcomes that the matrix factorisation brings",
+    "from_trending_recall": "share of later outcomes that items on the rise bring",
+    "from_category_popularity_recall": "share of later outcomes that the best of all categories bring new users",
     "ranker_gini_10": "Gini coefficient of how often items are in a top ten, ranker (0 is all equally)",
     "ranker_novelty_10": "novelty of the ranker's top tens: mean bits of surprise at an item by its share of users",
     "ranker_diversity_10": "diversity of the ranker's top tens: one less the mean cosine of their items' vectors",

@@ -122,7 +122,13 @@ class Candidates(Settings):
     """How many items each retrieval source brings a user."""
 
     repeat: int = Field(200, ge=1, description="items the user had an outcome on before")
-    popularity: int = Field(60, ge=1, description="items most users had an outcome on; at least list_length")
+    popularity: int = Field(
+        60,
+        ge=1,
+        description="items most users had an outcome on, and for new users as many of all categories; at least "
+        "list_length",
+    )
+    trending: int = Field(20, ge=0, description="items with more outcomes in the last week than in the weeks before")
     item_cf: int = Field(60, ge=0, description="items like those of the user")
     factorisation: int = Field(60, ge=0, description="items with factors like the user's")
     content_dimensions: int = Field(32, ge=1, le=512, description="of the items' vectors, by which mmr compares them")

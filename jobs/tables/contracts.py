@@ -179,7 +179,14 @@ RHYTHM_FEATURES = (  # jobs/transforms/rhythm.py: how regularly the user returns
     "item_trend_91d",
 )
 RETRIEVAL_FEATURES = ("item_cf_score", "factor_score", "popularity_rank", *RHYTHM_FEATURES)  # the ranker only
-SOURCES = ("from_repeat", "from_popularity", "from_item_cf", "from_factorisation")
+SOURCES = (
+    "from_repeat",
+    "from_popularity",
+    "from_item_cf",
+    "from_factorisation",
+    "from_trending",
+    "from_category_popularity",
+)
 
 _INTERACTION = {
     "event_id": "string",

@@ -19,6 +19,7 @@ from jobs.tables import contracts
 from jobs.transforms import rhythm
 from jobs.transforms.pairs import Things, features, spread
 from jobs.transforms.people import EPOCH, Arrays, Person, read
+from jobs.transforms.sources import NEW_USER, Limits, Shelves, best
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # a Spark server need not have this project on its path
 
@@ -40,6 +41,8 @@ class Catalogue:
     about: list[rhythm.Arrays]  # habits of the items at each day
     things: Things
     in_play: np.ndarray  # mask of each item's periods in play
+    rise: list[np.ndarray]  # of each item's outcomes in the last week
+    demand: list[np.ndarray]  # each item's outcomes in the last 28 days
 
 
 @dataclass(frozen=True)
@@ -49,23 +52,6 @@ class Models:
     factors: list[np.ndarray]
     neighbours: list[np.ndarray]
     cosines: list[np.ndarray]
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How many items each source brings, and how long the outcome window is.
-
-    ``negative_share`` of the rows without an outcome are kept, drawn by a hash of user, item and day, in all label
-    windows but the latest, in which the ranker is judged.
-    """
-
-    repeat: int
-    popularity: int
-    item_cf: int
-    factorisation: int
-    window_days: int
-    negative_share: float = 1.0
-    everything: bool = False  # on the run date every allowed item is a candidate, retrieved or not
 
 
 def item_users(days: DataFrame, as_ofs: list[date]) -> DataFrame:
@@ -218,14 +204,6 @@ def _pair_counter(catalogue: Catalogue, model_days: tuple[int, ...]) -> Callable
     return count
 
 
-def _best(score: np.ndarray, allowed: np.ndarray, most: int) -> np.ndarray:
-    """Numbers of the ``most`` allowed items with the highest positive score, ties by number."""
-    usable = np.flatnonzero(allowed & (score > 0))
-    if most <= 0 or not len(usable):
-        return usable[:0]
-    return usable[np.lexsort((usable, -score[usable]))[:most]]
-
-
 def _retriever(catalogue: Catalogue, models: Models, limits: Limits) -> Callable:
     """All sources of one Arrow batch of users, merged."""
     size = len(catalogue.item_ids)
@@ -235,11 +213,24 @@ def _retriever(catalogue: Catalogue, models: Models, limits: Limits) -> Callable
         place = np.full(size, np.nan, np.float32)
         place[popular] = np.arange(1, len(popular) + 1)
         rank.append(place)
+    shelves = [
+        Shelves.of(popular, catalogue.category, demand)
+        for popular, demand in zip(catalogue.popular, catalogue.demand, strict=True)
+    ]
 
     def cf_scores(model: int, recent: np.ndarray) -> np.ndarray:
         near, cosine = models.neighbours[model][recent], models.cosines[model][recent]
         there = near >= 0
         return np.bincount(near[there], cosine[there].astype(np.float64), minlength=size)
+
+    def new_user(person: Person, k: int) -> np.ndarray:
+        day, item, _ = person.bought
+        if len(np.unique(item[day < catalogue.days[k]])) >= NEW_USER:
+            return item[:0]
+        past = person.history["day"] < catalogue.days[k]
+        kinds = catalogue.category[person.history["item"][past]]
+        interest = np.bincount(kinds, person.history["events"][past], minlength=len(shelves[k].share))
+        return shelves[k].for_new_user(interest, limits.popularity, limits.per_category)
 
     def one(person: Person, k: int) -> Arrays | None:
         day, item, n = person.bought
@@ -254,10 +245,12 @@ def _retriever(catalogue: Catalogue, models: Models, limits: Limits) -> Callable
         mine = person.more["factors"]["factors"][person.more["factors"]["model"] == model]
         factor = np.round(models.factors[model] @ mine[0], 5) if len(mine) else np.full(size, np.nan)
         chosen = (
-            _best(habit, allowed, limits.repeat),
+            best(habit, allowed, limits.repeat),
             catalogue.popular[k][: limits.popularity],
-            _best(cf, allowed, limits.item_cf),
-            _best(np.nan_to_num(factor), allowed, limits.factorisation),
+            best(cf, allowed, limits.item_cf),
+            best(np.nan_to_num(factor), allowed, limits.factorisation),
+            best(catalogue.rise[k], allowed, limits.trending),
+            new_user(person, k),
         )
         sources = np.zeros(size, np.int32)
         for bit, items in enumerate(chosen):

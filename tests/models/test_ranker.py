@@ -9,6 +9,7 @@ from jobs.models import ranker
 from jobs.models.folds import uniform_ids
 from jobs.models.metrics import list_metrics, rank_positions
 from jobs.runtime.site import Ranker
+from jobs.tables.contracts import PAIR_FEATURES
 
 QUICK = Ranker(rounds=80, early_stopping_rounds=10, max_depth=3, learning_rate=0.1, negative_share=0.5)
 
@@ -17,7 +18,9 @@ def candidates(users: int = 300, items: int = 20, seed: int = 0, signal: bool = 
     """Candidates of two as-of days and their true probabilities, which two features and nothing else decide."""
     rng = np.random.default_rng(seed)
     rows = users * items
-    frame = pd.DataFrame({name: rng.normal(size=rows).astype(np.float32) for name in ranker.COLUMNS})
+    noise = {name: rng.normal(size=rows).astype(np.float32) for name in PAIR_FEATURES}
+    nothing = np.zeros(rows, np.float32)  # so that a column more or less draws no other rows
+    frame = pd.DataFrame({name: noise.get(name, nothing) for name in ranker.COLUMNS})
     frame.loc[rng.random(rows) < 0.2, "feedback"] = np.nan
     frame["user_id"] = np.repeat([f"u{n:03d}" for n in range(users)], items)
     frame["item_id"] = np.tile([f"i{n:02d}" for n in range(items)], users)
@@ -99,4 +102,5 @@ def test_missing_features_are_nan_and_columns_are_in_order() -> None:
     assert made.shape == (len(frame), len(ranker.COLUMNS))
     place = ranker.COLUMNS.index("feedback")
     assert np.isnan(made[:, place]).sum() == frame["feedback"].isna().sum() > 0
-    assert made[:, 0].tolist() == frame[ranker.COLUMNS[0]].tolist()
+    for name in ("outcomes_28d", "days_since_last"):
+        assert made[:, ranker.COLUMNS.index(name)].tolist() == frame[name].tolist()

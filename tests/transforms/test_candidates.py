@@ -9,8 +9,11 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
+from jobs.models import selection
+from jobs.models.selection import Mix
 from jobs.tables import contracts
 from jobs.transforms import candidates, pairs, people
+from jobs.transforms.sources import Limits
 from tests.transforms.rows import PEOPLE, QUIET, event, person
 
 RUN_DATE = date(2024, 3, 1)
@@ -19,7 +22,9 @@ LABEL_DAY = RUN_DATE - timedelta(days=WINDOW)
 AS_OFS = [LABEL_DAY, RUN_DATE]
 ITEMS = [f"{taste}{n}" for taste in "ab" for n in range(10)]
 WITHDRAWN = "a9"  # not available on the run date
-LIMITS = candidates.Limits(repeat=5, popularity=8, item_cf=12, factorisation=0, window_days=WINDOW)
+LIMITS = Limits(repeat=5, popularity=8, item_cf=12, factorisation=0, window_days=WINDOW, trending=2, per_category=3)
+RISING = "a7"
+RISE = np.where(np.array(ITEMS) == RISING, 3.0, -1.0)
 ABOUT = ("item_rebuy_rate", "item_gap_days", "item_days_per_user", "item_new_users_56d", "item_trend_91d")
 Events = list[tuple[str, str, int]]
 
@@ -50,8 +55,9 @@ def catalogue() -> candidates.Catalogue:
     category = np.array([item[0] == "b" for item in ITEMS], dtype=np.int64)
     days = [(day - people.EPOCH).days for day in AS_OFS]
     return candidates.Catalogue(
-        ITEMS, days, allowed, popular, [0, 1], category, about, things(days, category), np.zeros(len(ITEMS), np.int64)
-    )
+        ITEMS, days, allowed, popular, [0, 1], category, about, things(days, category), np.zeros(len(ITEMS), np.int64),
+        [RISE] * 2, [np.ones(len(ITEMS))] * 2,
+    )  # fmt: skip
 
 
 def things(days: list[int], category: np.ndarray) -> pairs.Things:
@@ -176,8 +182,45 @@ def test_a_user_without_a_past_gets_the_popular_items(found: list[dict[str, Any]
 def test_sources_keep_to_their_limits(found: list[dict[str, Any]]) -> None:
     for user in ("a0", "b3"):
         mine = [row for row in found if (row["user_id"], row["as_of"]) == (user, RUN_DATE)]
-        assert [sum(row[name] for row in mine) for name in contracts.SOURCES] == [5, 8, 12, 0]
+        assert [sum(row[name] for row in mine) for name in contracts.SOURCES] == [5, 8, 12, 0, 1, 0]
         assert len({row["item_id"] for row in mine}) == len(mine)
+
+
+def test_what_rises_is_a_candidate_of_everybody(found: list[dict[str, Any]]) -> None:
+    users = {row["user_id"] for row in found if row["from_trending"] and row["as_of"] == RUN_DATE}
+    assert users == {row["user_id"] for row in found}
+    assert {row["item_id"] for row in found if row["from_trending"]} == {RISING}
+
+
+def test_the_best_of_each_category_are_for_new_users_only(found: list[dict[str, Any]]) -> None:
+    brought = [(row["user_id"], row["item_id"]) for row in found if row["from_category_popularity"]]
+    best = [ITEMS[n] for n in catalogue().popular[1]]
+    assert sorted(brought) == sorted(("cold", item) for kind in "ab" for item in [i for i in best if i[0] == kind][:3])
+
+
+def shop_of_one_big_category() -> candidates.Catalogue:
+    """Of 100 items the 60 most popular are of one category; four categories share the others."""
+    category = np.r_[np.zeros(60, np.int64), np.arange(40) % 4 + 1]
+    return candidates.Catalogue(
+        [f"{n:02d}" for n in range(100)], [19_000], np.ones((1, 100), dtype=bool), [np.arange(100)], [0], category,
+        [dict.fromkeys(ABOUT, np.ones(100))], things([19_000], category), np.zeros(100, np.int64),
+        [np.zeros(100)], [np.arange(100, 0, -1.0)],
+    )  # fmt: skip
+
+
+def test_a_user_without_any_history_gets_a_full_list_of_several_categories() -> None:
+    length, cap = 20, 5
+    limits = Limits(200, length, 60, 60, WINDOW, trending=20, per_category=cap)
+    nobody = pa.RecordBatch.from_pylist([person("nobody")], PEOPLE)
+    nothing = candidates.Models([np.zeros((100, 2))], [np.full((100, 1), -1)], [np.zeros((100, 1))])
+    shop = shop_of_one_big_category()
+    (batch,) = candidates._retriever(shop, nothing, limits)(iter([nobody]))
+    mine = batch.to_pandas()
+    kind = shop.category[mine["item"]]
+    facets = selection.Facets(np.zeros(len(mine), np.int64), kind, *([np.full(len(mine), -1)] * 3))
+    listed = selection.select(np.arange(len(mine)), -mine["popularity_rank"].to_numpy(), facets, Mix(length, cap))
+    assert len(set(mine["item"][listed])) == length
+    assert np.bincount(kind[listed]).max() == cap, "the most popular alone are all of one category"
 
 
 def test_users_of_an_item_are_counted_before_the_day(spark: SparkSession) -> None:
@@ -207,13 +250,14 @@ def test_only_windows_before_the_latest_lose_negatives_and_never_an_outcome() ->
     ids, about_items = [f"{n:02d}" for n in range(100)], things(days.tolist(), category)
     in_play = np.zeros(100, np.int64)
     one = candidates.Catalogue(
-        ids, days.tolist(), allowed, everything, [0, 0, 0], category, about, about_items, in_play
-    )
+        ids, days.tolist(), allowed, everything, [0, 0, 0], category, about, about_items, in_play,
+        [np.zeros(100)] * 3, [np.ones(100)] * 3,
+    )  # fmt: skip
     bought = [(18_900, 1), *((int(day), 5) for day in days[:2])]
     users = pa.RecordBatch.from_pylist(
         [person(f"u{n:03d}", history=[event(day, item) for day, item in bought]) for n in range(200)], PEOPLE
     )
-    limits = candidates.Limits(1, 100, 0, 0, WINDOW, negative_share=0.2)
+    limits = Limits(1, 100, 0, 0, WINDOW, negative_share=0.2)
     found = pa.Table.from_batches(candidates._retriever(one, nothing, limits)(iter([users]))).to_pandas()
     rows = found.groupby("as_of_day").size().to_dict()
     assert rows[days[1]] == rows[days[2]] == 200 * 100
