@@ -209,10 +209,14 @@ def cleaned(counts: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def item_names(items: pd.DataFrame) -> dict[str, str]:
-    """An item in words: its title, else its category and id."""
+    """An item in words: its title, with its id where others have the same title; without one its category and id."""
+    titles = items.get("title", pd.Series(None, index=items.index, dtype=object))
+    shared = titles.duplicated(keep=False)
     return {
-        row["item_id"]: row.get("title") or f"{row['category']} ({row['item_id']})"
-        for row in records(items[items.columns.intersection(["item_id", "title", "category"])])
+        row["item_id"]: row["title"]
+        if row["title"] and not row["shared"]
+        else f"{row['title'] or row['category']} ({row['item_id']})"
+        for row in records(items[["item_id", "category"]].assign(title=titles, shared=shared))
     }
 
 

@@ -117,6 +117,11 @@ def test_items_are_named_by_title_else_by_category_and_id():
     assert parts.item_names(items.drop(columns="title")) == {"a": "milk (a)", "b": "bread (b)"}
 
 
+def test_items_with_the_same_title_are_told_apart():
+    items = pd.DataFrame({"item_id": ["a", "b", "c"], "title": ["Fuel", "Fuel", "Oil"], "category": "cars"})
+    assert parts.item_names(items) == {"a": "Fuel (a)", "b": "Fuel (b)", "c": "Oil"}
+
+
 def test_ranking_puts_the_three_methods_beside_each_other_and_keeps_the_rest():
     record = {
         "metrics": {
