@@ -125,7 +125,7 @@ def test_a_full_page_says_what_was_decided_published_estimated_and_how_to_roll_b
     assert "Not computed" not in text and "Not drawn" not in text
     for words in (
         "Published: the effects passed every check",
-        "0.1000 (90 % interval 0.0800 to 0.1200)",
+        "+10.00 pp (90 % interval +8.00 to +12.00 pp)",
         "abcdef12",
         "c" * 16,
         "there is none",

@@ -90,7 +90,7 @@ def _rgb(colour: str) -> tuple[float, ...]:
 def surrogate_tree(nodes: Sequence[Mapping[str, Any]]) -> str:
     """The surrogate tree of ``Surrogate.nodes``: a question at each branch, yes to the left; at a leaf its effect.
 
-    In points of probability, with the leaf's share of the trials.
+    In percentage points, with the leaf's share of the trials.
     """
     places: dict[int, Place] = {}
     _place_below(nodes, 0, 0, places)
@@ -156,7 +156,7 @@ def heat_map(table: pd.DataFrame) -> str:
             )
         axes.set_yticks(np.arange(len(wide)) + 0.5, list(wide.index))
         axes.set_xticks(np.arange(wide.shape[1]) + 0.5, list(map(str, wide.columns)))
-        axes.set(xlabel="user segment; effect in points of probability")
+        axes.set(xlabel="user segment; effect in percentage points")
         axes.invert_yaxis()
         axes.grid(False)
     return out[0]

@@ -170,7 +170,8 @@ def tenths(table: Points) -> str:
         axes.plot(places, table["predicted"], "s", color=ORANGE, fillstyle="none", markersize=7, label="predicted")
         axes.axhline(0, color=FOREGROUND, linewidth=0.8)
         axes.set_xticks(list(places)[::-1])
-        axes.set(xlabel="tenth of the trials, best predicted effect first", ylabel="effect, in outcome probability")
+        axes.set(xlabel="tenth of the trials, best predicted effect first", ylabel="effect, percentage points")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:+g}")
         axes.legend(loc="upper right")
     return out[0]
 

@@ -10,14 +10,14 @@ import pandas as pd
 
 from jobs.models import causal_graph
 from jobs.runtime import diagrams, plots
-from jobs.runtime.report_parts import interval, number, said
+from jobs.runtime.report_parts import cells, effect_cells, number, points, points_between, said
 from jobs.runtime.report_words import ESTIMATORS, JUDGED, LEARNERS, OFF_POLICY
 from jobs.runtime.site import Site
 
 Document = Mapping[str, Any]
 FEATURES = 15
 CELLS = 5  # of each end of the heat map
-AXIS = "average effect of showing, in outcome probability"
+AXIS = "average effect of showing, percentage points"
 
 
 def graph(site: Site) -> dict[str, Any]:
@@ -53,17 +53,16 @@ def estimators(document: Document) -> dict[str, Any]:
         {
             "name": row["method"],
             "over": row["over"],
-            "value": number(row["estimate"]["value"]) if row["estimate"] else "none",
-            "interval": interval(row["estimate"]["low"], row["estimate"]["high"]) if row["estimate"] else "none",
+            **(effect_cells(row["estimate"]) if row["estimate"] else {"value": "none", "interval": "none"}),
             "note": "; ".join(filter(None, [ESTIMATORS.get(row["method"], ""), row["note"]])),
         }
         for row in found
     ]
     values = sorted(figure["value"] for figure in known.values())
     plot = {
-        "svg": plots.intervals("estimators", {name: _ends(figure) for name, figure in known.items()}, AXIS),
-        "summary": f"{len(known)} methods; their average effects lie between {number(values[0])} and "
-        f"{number(values[-1])}.",
+        "svg": plots.intervals("estimators", {name: _points(figure) for name, figure in known.items()}, AXIS),
+        "summary": f"{len(known)} methods; their average effects lie between {points(values[0])} and "
+        f"{points(values[-1])}.",
         "caption": f"How to read it: every line is a 90 % interval, clustered by user, from the same "
         f"{document['trials']:,} trials with overlap. Methods that share an assumption agree where it holds; two whose "
         "lines do not meet cannot both be right, or average over different trials.",
@@ -87,8 +86,8 @@ def hidden(document: Document) -> dict[str, Any]:
     bounds = [
         {
             "strength": f"{row['strength']:g}",
-            "between": interval(row["lower"], row["upper"]),
-            "interval": interval(row["low"], row["high"]),
+            "between": points_between(row["lower"], row["upper"]),
+            "interval": points_between(row["low"], row["high"]),
         }
         for row in found["bounds"]
     ]
@@ -103,7 +102,7 @@ def _control(control: Document) -> dict[str, str]:
     quiet = wide["low"] <= 0.0 <= wide["high"]
     text = (
         "Being shown in the next period cannot change the outcome of this one. Its estimated effect among trials not "
-        f"shown is {number(wide['value'])} (99 % interval {interval(wide['low'], wide['high'])}). "
+        f"shown is {points(wide['value'])} (99 % interval {points_between(wide['low'], wide['high'])}). "
     )
     if quiet:
         return {"tone": "good", "text": text + "It includes 0: nothing is seen that the features do not know."}
@@ -121,8 +120,7 @@ def caps(document: Document) -> list[dict[str, str]]:
             "cap": f"{row['cap']:g}",
             "weight": f"{1 / row['cap']:.0f}",
             "share": f"{row['share']:.1%}",
-            "value": number(row["effect"]["value"]),
-            "interval": interval(row["effect"]["low"], row["effect"]["high"]),
+            **effect_cells(row["effect"]),
             "ess": f"{number(round(row['ess_treated']))} and {number(round(row['ess_control']))}",
         }
         for row in document["caps"]
@@ -162,21 +160,21 @@ def causes(document: Document) -> dict[str, Any]:
     """What the effects depend on: importance, surrogate tree and heat map, each as a plot, the last with a table."""
     found, tree = document["importance"], document["surrogate"]
     top = dict(list(zip(found["feature"], found["contribution"], strict=True))[:FEATURES])
-    first = next(iter(top))
+    first, scaled = next(iter(top)), {name: 100 * value for name, value in top.items()}
     importance = {
-        "svg": plots.bars("importance", top, "mean change of the effect, in outcome probability"),
+        "svg": plots.bars("importance", scaled, "mean change of the effect, percentage points"),
         "summary": f"{len(top)} parts of the predicted effect by how far they move it; first {first}, by "
-        f"{number(top[first])} on average.",
+        f"{scaled[first]:.2f} pp on average.",
         "caption": "How to read it: how far a feature moves the predicted effect of a trial up or down, on average "
         f"over {found['trials']:,} trials (SHAP values). It says what the model leans on, not what causes what.",
     }
     leaves = [node["effect"] for node in tree["nodes"] if "left" not in node]
     surrogate = {
         "svg": diagrams.surrogate_tree(tree["nodes"]),
-        "summary": f"A tree of {len(leaves)} leaves imitates the effect; leaf effects from {number(min(leaves))} to "
-        f"{number(max(leaves))}.",
+        "summary": f"A tree of {len(leaves)} leaves imitates the effect; leaf effects from {points(min(leaves))} to "
+        f"{points(max(leaves))}.",
         "caption": "How to read it: start at the top, go left where the answer is yes; a leaf says the mean predicted "
-        "effect in points of probability and its share of the trials. It asks only for what people know, and explains "
+        "effect in percentage points and its share of the trials. It asks only for what people know, and explains "
         f"{max(tree['fidelity'], 0):.0%} of the variance of the effect for users it was not fitted to: the rest of the "
         "effect does not follow from these questions.",
     }
@@ -194,8 +192,7 @@ def _heat_map(cells: Document) -> dict[str, Any]:
     rows = [
         {
             "name": f"{row['category']}, segment {row['segment']}",
-            "value": number(row["estimate"]),
-            "interval": interval(row["low"], row["high"]),
+            **effect_cells({"value": row["estimate"], "low": row["low"], "high": row["high"]}),
         }
         for row in ends.to_dict("records")
     ]
@@ -203,8 +200,8 @@ def _heat_map(cells: Document) -> dict[str, Any]:
         "svg": diagrams.heat_map(table.assign(segment=table["segment"].str.split(" ", n=1).str[0])),
         "summary": f"Mean effect in {len(table)} cells of user segment and category; the highest is {rows[0]['name']}, "
         f"{rows[0]['value']} (90 % interval {rows[0]['interval']}).",
-        "caption": "How to read it: the doubly robust mean effect of a category in a user segment, in points of "
-        "probability; ± where its 90 % interval includes zero. The highest of many cells is too high.",
+        "caption": "How to read it: the doubly robust mean effect of a category in a user segment, in "
+        "percentage points; ± where its 90 % interval includes zero. The highest of many cells is too high.",
     }
     return {"heat_map": plot, "segments": segments, "cells": rows}
 
@@ -214,7 +211,7 @@ def off_policy(record: Document) -> dict[str, Any]:
     found = record["metrics"]
     names = {name: JUDGED[name] for name in record["rules"]}
     values = [
-        {"name": words, "method": OFF_POLICY[method], **_row(found[f"ope_{name}_rule_{method}"])}
+        {"name": words, "method": OFF_POLICY[method], **cells(found[f"ope_{name}_rule_{method}"])}
         for name, words in names.items()
         for method in OFF_POLICY
     ]
@@ -241,7 +238,7 @@ def off_policy(record: Document) -> dict[str, Any]:
         for name, words in names.items()
     ]
     about = {name: number(found[f"ope_{name}"]["value"]) for name in ("trials", "users")}
-    gains = [{"name": over, "method": method, **_row(figure)} for (over, method), figure in gained.items()]
+    gains = [{"name": over, "method": method, **cells(figure)} for (over, method), figure in gained.items()]
     return about | {
         "length": record["length"],
         "verdict": verdict,
@@ -262,8 +259,9 @@ def _gained(figure: Document) -> dict[str, str]:
     return {"tone": "warn", "text": f"Not proved that ranking by effect brings more: {text}"}
 
 
-def _row(figure: Document) -> dict[str, str]:
-    return {"value": number(figure["value"]), "interval": interval(figure["low"], figure["high"])}
+def _points(figure: Document) -> tuple[float, float, float]:
+    value, low, high = _ends(figure)
+    return 100 * value, 100 * low, 100 * high
 
 
 def _ends(figure: Document) -> tuple[float, float, float]:

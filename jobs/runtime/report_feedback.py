@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jobs.runtime import plots
-from jobs.runtime.report_parts import Figure, figures, interval, number, said
+from jobs.runtime.report_parts import Figure, figures, interval, points, points_between, said
 
 Version = Mapping[str, Any]
 AT_PLACE = re.compile(r"(click|outcome)_rate_(adjusted|relevance|explore)_(\d+)")
@@ -110,9 +110,9 @@ def explore(known: Mapping[str, Figure]) -> str:
     assert low is not None and high is not None and promised["value"] is not None
     kept = low <= promised["value"] <= high
     return (
-        f"Random slots: a place changed the outcome probability of an item by {number(found['value'])}, 90 % interval"
-        f" {interval(low, high)}, against items drawn alike and not shown. The models had promised"
-        f" {number(promised['value'])}, which is {'inside' if kept else 'outside'} the interval."
+        f"Random slots: a place changed the outcome probability of an item by {points(found['value'])}, 90 % interval"
+        f" {points_between(low, high)}, against items drawn alike and not shown. The models had promised"
+        f" {points(promised['value'])}, which is {'inside' if kept else 'outside'} the interval."
     )
 
 

@@ -1,13 +1,13 @@
 """What the report says, part by part: records and frames in, values of ``report.html.j2`` out."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pandas as pd
 
 from jobs.models.decisions import CHALLENGER, CHAMPION, RELEVANCE
 from jobs.runtime import plots
-from jobs.runtime.report_words import RANKERS, RANKING, REASONS, WORDS
+from jobs.runtime.report_words import EFFECTS, RANKERS, RANKING, REASONS, WORDS
 
 Figure = Mapping[str, float | None]  # value, low and high of a 90 % interval; low and high may be None
 WHOSE = {
@@ -46,6 +46,30 @@ def said(figure: Figure) -> str:
     return f"{number(figure['value'])} (90 % interval {interval(figure['low'], figure['high'])})"
 
 
+def points(value: float | None) -> str:
+    """An effect as people read it: percentage points of outcome probability with their sign, three digits if small."""
+    return "not computed" if value is None else f"{100 * value:+.{_point_digits(value)}f} pp"
+
+
+def _point_digits(*values: float) -> int:
+    return 3 if max(map(abs, values)) < 0.001 else 2
+
+
+def points_between(low: float | None, high: float | None) -> str:
+    """The interval of an effect, both ends with as many digits, or that there is none."""
+    if low is None or high is None:
+        return "none"
+    digits = _point_digits(low, high)
+    return f"{100 * low:+.{digits}f} to {100 * high:+.{digits}f} pp"
+
+
+def points_said(figure: Figure) -> str:
+    """An effect with its interval inside a sentence."""
+    if figure.get("low") is None:
+        return points(figure["value"])
+    return f"{points(figure['value'])} (90 % interval {points_between(figure['low'], figure['high'])})"
+
+
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows of a frame as dictionaries; a missing value is None."""
     return [
@@ -54,17 +78,25 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def figures(metrics: Mapping[str, Figure], words: Mapping[str, str] = WORDS) -> list[dict[str, str]]:
-    """Rows of a table of figures, by name; a figure without a value is left out."""
+def figures(
+    metrics: Mapping[str, Figure], words: Mapping[str, str] = WORDS, effects: Collection[str] = EFFECTS
+) -> list[dict[str, str]]:
+    """Rows of a table of figures, by name, ``effects`` in points; a figure without a value is left out."""
     return [
-        {
-            "name": words.get(name, name),
-            "value": number(figure["value"]),
-            "interval": interval(figure.get("low"), figure.get("high")),
-        }
+        {"name": words.get(name, name), **(effect_cells if name in effects else cells)(figure)}
         for name, figure in sorted(metrics.items())
         if figure.get("value") is not None
     ]
+
+
+def cells(figure: Figure) -> dict[str, str]:
+    """A figure and its interval as two cells of a table."""
+    return {"value": number(figure["value"]), "interval": interval(figure.get("low"), figure.get("high"))}
+
+
+def effect_cells(figure: Figure) -> dict[str, str]:
+    """An effect and its interval as two cells of a table."""
+    return {"value": points(figure["value"]), "interval": points_between(figure.get("low"), figure.get("high"))}
 
 
 def headline(published: Mapping[str, Any], metrics: Mapping[str, Figure], chosen: str) -> str:
@@ -81,7 +113,8 @@ def headline(published: Mapping[str, Any], metrics: Mapping[str, Figure], chosen
     gain, plain = metrics["list_effect"], metrics["list_effect_by_relevance"]
     return (
         f"{what}: {WHOSE[chosen]}, and showing an item of the adjusted lists is estimated to add "
-        f"{said(gain)} to its outcome probability, against {said(plain)} for the relevance lists of the same users."
+        f"{points_said(gain)} to its outcome probability, against {points_said(plain)} for the relevance lists of "
+        "the same users."
     )
 
 
@@ -133,8 +166,8 @@ def side_by_side(lists: pd.DataFrame, relevance: pd.DataFrame, names: Mapping[st
             "plain_relevance": f"{row['relevance_plain']:.3f}" if row["item_id_plain"] else "",
             "item": names.get(row["item_id"], row["item_id"]),
             "policy": row["policy"],
-            "effect": number(row["effect"]),
-            "interval": interval(row["effect_low"], row["effect_high"]),
+            "effect": points(row["effect"]),
+            "interval": points_between(row["effect_low"], row["effect_high"]),
             "identified": bool(row["identified"]),
             "reason": row["reason"],
         }
@@ -150,11 +183,7 @@ def ranking(record: Mapping[str, Any]) -> dict[str, Any]:
         for name, words in RANKING.items()
     }
     rows = {words: by for words, by in rows.items() if by}
-    table = [
-        {"name": f"{words}, {method}", "value": number(f["value"]), "interval": interval(f["low"], f["high"])}
-        for words, by in rows.items()
-        for method, f in by.items()
-    ]
+    table = [{"name": f"{words}, {method}", **cells(f)} for words, by in rows.items() for method, f in by.items()]
     listed = {f"{method}_{name}" for name in RANKING for method in RANKERS}
     plot = None
     if rows:

@@ -8,7 +8,18 @@ import pandas as pd
 
 from jobs.models.item_effects import CELL
 from jobs.runtime import plots
-from jobs.runtime.report_parts import Figure, figures, interval, number, records, said
+from jobs.runtime.report_parts import (
+    Figure,
+    cells,
+    effect_cells,
+    figures,
+    number,
+    points,
+    points_between,
+    points_said,
+    records,
+    said,
+)
 from jobs.runtime.report_words import METHODS, REFUTATIONS
 
 CATEGORIES = 20
@@ -26,16 +37,16 @@ def effects(table: pd.DataFrame) -> dict[str, Any]:
     by = records(frame.sort_values(["estimate", "key"], ascending=[False, True]))
     plot = None
     if by:
-        ends = {row["key"]: (row["estimate"], row["low"], row["high"]) for row in by}
+        ends = {row["key"]: (100 * row["estimate"], 100 * row["low"], 100 * row["high"]) for row in by}
         plot = {
-            "svg": plots.intervals("category", ends, "effect of showing, in outcome probability"),
-            "summary": f"Pooled effect of {len(by)} categories: from {by[-1]['key']}, {said(_figure(by[-1]))}, "
-            f"to {by[0]['key']}, {said(_figure(by[0]))}.",
+            "svg": plots.intervals("category", ends, "effect of showing, percentage points"),
+            "summary": f"Pooled effect of {len(by)} categories: from {by[-1]['key']}, {points_said(_figure(by[-1]))}, "
+            f"to {by[0]['key']}, {points_said(_figure(by[0]))}.",
             "caption": f"How to read it: each dot is what showing an item of the category adds to the probability of "
             f"an outcome, the line its 90 % interval; a line across 0 means that no effect is proved. The {len(by)} "
             "categories shown most often.",
         }
-    return {"averages": figures(rows, {}), "plot": plot}
+    return {"averages": figures(rows, {}, rows), "plot": plot}
 
 
 def uplift_plots(record: Mapping[str, Any], eps: float) -> dict[str, Any]:
@@ -95,15 +106,15 @@ def _tenths(table: Mapping[str, Any]) -> dict[str, str]:
         if low is not None
     ]
     best = {name: table[name][-1] for name in ("predicted", "found", "low", "high")}
-    found = f"{number(best['found'])} (90 % interval {interval(best['low'], best['high'])})"
+    found = points_said({"value": best["found"], "low": best["low"], "high": best["high"]})
     return {
         "svg": plots.tenths(table),
-        "summary": f"Best tenth by predicted effect: predicted {number(best['predicted'])}, found {found}; in "
+        "summary": f"Best tenth by predicted effect: predicted {points(best['predicted'])}, found {found}; in "
         f"{sum(held)} of {len(held)} tenths the prediction lies in the interval of what was found.",
         "caption": "How to read it: dots are what showing really changed in that tenth of the trials (doubly robust "
         "scores the prediction was not fitted on), lines their 90 % intervals, clustered by user; they should fall "
         "from left to right. A square inside its line kept its promise; above it the effect was promised too high. "
-        f"Best tenth: predicted {number(best['predicted'])}, found {found}.",
+        f"Best tenth: predicted {points(best['predicted'])}, found {found}.",
     }
 
 
@@ -114,8 +125,7 @@ def refutations(record: Mapping[str, Any]) -> list[dict[str, str]]:
     rows = [
         {
             "name": "estimate to refute",
-            "value": number(first["value"]),
-            "interval": interval(first["low"], first["high"]),
+            **effect_cells(first),
             "meaning": "The average effect on the sample of users that all attempts are made with.",
             "tone": "",
         }
@@ -126,8 +136,7 @@ def refutations(record: Mapping[str, Any]) -> list[dict[str, str]]:
             rows.append(
                 {
                     "name": name.replace("_", " "),
-                    "value": number(made[name]["value"]),
-                    "interval": interval(made[name]["low"], made[name]["high"]),
+                    **effect_cells(made[name]),
                     "meaning": f"{what} {good if fine else bad}",
                     "tone": "good" if fine else "bad",
                 }
@@ -142,8 +151,7 @@ def gate(record: Mapping[str, Any]) -> list[dict[str, str]]:
             "name": check["name"].replace("_", " "),
             "result": "passed" if check["passed"] else "FAILED",
             "tone": "good" if check["passed"] else "bad",
-            "value": number(check.get("value")),
-            "interval": interval(check.get("low"), check.get("high")),
+            **cells(check),
             "meaning": check["meaning"],
         }
         for check in record["checks"]
@@ -156,8 +164,7 @@ def harmed(table: pd.DataFrame) -> dict[str, Any]:
     rows = [
         {
             "name": row["key"],
-            "value": number(row["estimate"]),
-            "interval": interval(row["low"], row["high"]),
+            **effect_cells(_figure(row)),
             "trials": f"{row['treated'] + row['control']:,}",
             "tone": "bad" if row["high"] < 0 else "good" if row["low"] > 0 else "",
             "verdict": "harmed" if row["high"] < 0 else "helped" if row["low"] > 0 else "not proved either way",
@@ -186,7 +193,7 @@ def _harmed_cells(cells: pd.DataFrame) -> str:
         f"effect anywhere, chance would put about {BY_CHANCE * len(cells):.0f} there."
     )
     worst = [
-        f"{category} for segment {segment}, {number(row['estimate'])} ({interval(row['low'], row['high'])})"
+        f"{category} for segment {segment}, {points(row['estimate'])} ({points_between(row['low'], row['high'])})"
         for row in records(below.head(NAMED))
         for segment, category in [json.loads(row["key"])]
     ]

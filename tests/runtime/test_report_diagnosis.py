@@ -64,7 +64,7 @@ def test_no_arrow_of_a_default_graph_crosses_a_label(domain: str, monkeypatch: p
 def test_a_method_without_an_estimate_says_why_and_is_not_drawn():
     said = parts.estimators(DIAGNOSIS)
     rows = {row["name"]: row for row in said["table"]}
-    assert (rows["AIPW"]["value"], rows["AIPW"]["interval"]) == ("0.0035", "0.0023 to 0.0047")
+    assert (rows["AIPW"]["value"], rows["AIPW"]["interval"]) == ("+0.35 pp", "+0.23 to +0.47 pp")
     none = rows["instrumental variable"]
     assert none["value"] == none["interval"] == "none" and "the site names no instrument" in none["note"]
     assert said["disagreements"] == ["AIPW and item mean difference"]
@@ -76,12 +76,12 @@ def test_hidden_causes_are_said_in_three_scales_and_a_table():
     assert "explain 1.1% of" in said["sentences"][0] and "0.7% to bring zero" in said["sentences"][0]
     assert "risk ratio of 1.88, and of 1.65" in said["sentences"][1]
     assert "factor of up to 1.10" in said["sentences"][2]
-    assert said["bounds"][1] == {"strength": "1.5", "between": "-0.0069 to 0.0146", "interval": "-0.0082 to 0.0167"}
+    assert said["bounds"][1] == {"strength": "1.5", "between": "-0.69 to +1.46 pp", "interval": "-0.82 to +1.67 pp"}
 
 
 def test_the_negative_control_is_quiet_loud_or_absent():
     quiet = parts.hidden(DIAGNOSIS)["control"]
-    assert quiet["tone"] == "good" and "99 % interval -0.0021 to 0.0043" in quiet["text"]
+    assert quiet["tone"] == "good" and "99 % interval -0.21 to +0.43 pp" in quiet["text"]
     loud = parts.hidden(with_part("negative_control", wide=figure(0.02, 0.01, 0.03)))["control"]
     assert loud["tone"] == "warn" and "leaves out 0" in loud["text"] and "does not fail the gate" in loud["text"]
     absent = parts.hidden(with_part("negative_control", estimate=None, wide=None, note="3 trials are too few"))
@@ -91,7 +91,7 @@ def test_the_negative_control_is_quiet_loud_or_absent():
 def test_caps_have_their_heaviest_weight_and_what_is_left():
     (row,) = parts.caps(DIAGNOSIS)
     assert (row["cap"], row["weight"], row["share"], row["ess"]) == ("0.02", "50", "91.3%", "45,582 and 9")
-    assert row["interval"] == "0.0032 to 0.0038"
+    assert row["interval"] == "+0.32 to +0.38 pp"
 
 
 def test_learners_are_compared_with_tonights_and_the_better_one_is_named():
@@ -109,14 +109,14 @@ def test_learners_are_compared_with_tonights_and_the_better_one_is_named():
 
 def test_causes_name_the_first_feature_the_trees_fidelity_and_the_highest_cell():
     said = parts.causes(DIAGNOSIS)
-    assert "first posterior, by 0.0027" in said["importance"]["summary"]
+    assert "first posterior, by 0.27 pp on average" in said["importance"]["summary"]
     assert "explains 77% of" in said["surrogate"]["caption"] and said["rules"] == "category is <milk>? yes:"
     assert said["segments"] == ["0 frequent, recent", "1 occasional"]
-    assert [row["value"] for row in said["cells"]] == ["0.0300", "0.0200", "-0.0100"]
+    assert [row["value"] for row in said["cells"]] == ["+3.00 pp", "+2.00 pp", "-1.00 pp"]
     assert said["cells"][0] == {
         "name": "bread, segment 0 frequent, recent",
-        "value": "0.0300",
-        "interval": "-0.0100 to 0.0700",
+        "value": "+3.00 pp",
+        "interval": "-1.00 to +7.00 pp",
     }
 
 

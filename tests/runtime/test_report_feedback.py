@@ -19,8 +19,8 @@ def test_a_measured_lift_is_told_from_none() -> None:
 def test_random_slots_stand_beside_the_promise(promised: float, said: str) -> None:
     known = {"explore_effect": figure(0.2, 0.1, 0.3), "explore_effect_promised": figure(promised)}
     sentence = report_feedback.explore(known)
-    assert f"promised {promised:.4f}, which is {said} the interval" in sentence
-    assert "0.1000 to 0.3000" in sentence
+    assert f"promised +{100 * promised:.2f} pp, which is {said} the interval" in sentence
+    assert "+10.00 to +30.00 pp" in sentence
 
 
 def test_without_random_slots_nothing_is_said_of_them() -> None:

@@ -49,7 +49,9 @@ def test_a_figure_without_an_interval_says_so_and_one_without_a_value_is_left_ou
 def test_the_verdict_names_state_gain_and_what_relevance_would_give():
     metrics = {"list_effect": figure(0.02, 0.01, 0.03), "list_effect_by_relevance": figure(0.005, 0.004, 0.006)}
     said = parts.headline({"state": "published"}, metrics, "challenger")
-    assert said.startswith("Published: ") and "0.0200 (90 % interval 0.0100 to 0.0300)" in said and "0.0050" in said
+    assert (
+        said.startswith("Published: ") and "+2.00 pp (90 % interval +1.00 to +3.00 pp)" in said and "+0.50 pp" in said
+    )
     said = parts.headline({"state": "dry run"}, {}, "relevance")
     assert (
         said == "Dry run, nothing published: the effects were not proved tonight, so everyone has the relevance list."
@@ -108,7 +110,7 @@ def test_lists_side_by_side_name_items_and_say_what_is_not_identified():
         "b",
         False,
     )
-    assert first["interval"] == "0.0000 to 0.2000"
+    assert first["interval"] == "+0.00 to +20.00 pp"
 
 
 def test_items_are_named_by_title_else_by_category_and_id():
@@ -161,3 +163,17 @@ def test_cleaned_rows_say_why_in_words():
 
 def test_every_reason_to_disbelieve_a_row_has_words():
     assert set(REASONS) == {*clean.REASONS, *opinions.REASONS}
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(0.038, "+3.80 pp"), (-0.0012, "-0.12 pp"), (0.00023, "+0.023 pp"), (None, "not computed")]
+)
+def test_an_effect_is_said_in_percentage_points(value: float | None, words: str) -> None:
+    assert parts.points(value) == words
+
+
+def test_both_ends_of_an_effects_interval_have_as_many_digits() -> None:
+    assert parts.points_between(-0.0004, 0.0123) == "-0.04 to +1.23 pp"
+    assert parts.points_between(-0.0004, 0.0006) == "-0.040 to +0.060 pp"
+    assert parts.points_between(None, 0.1) == "none"
+    assert parts.points_said({"value": 0.01, "low": None, "high": None}) == "+1.00 pp"

@@ -37,7 +37,7 @@ def test_every_plot_says_how_to_read_it_and_has_a_sentence_for_who_cannot_see_it
         assert plot["svg"].startswith("<svg") and plot["caption"].startswith("How to read it:"), name
         assert plot["summary"].endswith(".") and any(sign.isdigit() for sign in plot["summary"]), name
     assert "0.0100 (90 % interval 0.0050 to 0.0200)" in drawn["qini"]["caption"]
-    assert "predicted 0.3000, found 0.2000 (90 % interval 0.1500 to 0.2500)" in drawn["tenths"]["caption"]
+    assert "predicted +30.00 pp, found +20.00 pp (90 % interval +15.00 to +25.00 pp)" in drawn["tenths"]["caption"]
     assert "in 1 of 2 tenths the prediction lies in the interval" in drawn["tenths"]["summary"]
     assert "90% of the trials lie between 0.02 and 0.98" in drawn["overlap"]["summary"]
 
@@ -68,8 +68,8 @@ def test_effects_have_averages_in_words_and_a_plot_only_with_categories():
         columns=["level", "key", "method", "estimate", "low", "high", "treated"],
     )
     found = parts.effects(table)
-    assert found["averages"] == [{"name": METHODS["aipw"], "value": "0.0100", "interval": "0.0000 to 0.0200"}]
-    assert "from bread, -0.0100" in found["plot"]["summary"] and "to milk, 0.0200" in found["plot"]["summary"]
+    assert found["averages"] == [{"name": METHODS["aipw"], "value": "+1.00 pp", "interval": "+0.00 to +2.00 pp"}]
+    assert "from bread, -1.00 pp" in found["plot"]["summary"] and "to milk, +2.00 pp" in found["plot"]["summary"]
     assert parts.effects(table[table["level"] == "all"])["plot"] is None
 
 
@@ -88,7 +88,7 @@ def test_a_segment_is_harmed_only_where_its_interval_is_below_zero():
         )
     )
     assert [row["verdict"] for row in found["rows"]] == ["helped", "not proved either way", "harmed"]
-    assert found["rows"][0]["trials"] == "2,000" and found["rows"][2]["interval"] == "-0.0700 to -0.0300"
+    assert found["rows"][0]["trials"] == "2,000" and found["rows"][2]["interval"] == "-7.00 to -3.00 pp"
     assert found["sentence"] == "Showing takes outcomes away from 1 of 3 segments: 2 few."
     assert found["cells"] == "No cell of segment and category has enough users to say."
     helped = parts.harmed(effects_of(("segment", "0 many", 0.02, 0.01, 0.03)))
@@ -102,6 +102,6 @@ def test_cells_that_lose_are_counted_beside_what_chance_would_give():
     said = parts.harmed(effects_of(*cells, lost))["cells"]
     assert said == (
         "Of 40 cells of segment and category, 1 have an interval below zero; were there no effect anywhere, chance "
-        "would put about 2 there. Lowest: milk for segment 1 few, -0.0400 (-0.0600 to -0.0200)."
+        "would put about 2 there. Lowest: milk for segment 1 few, -4.00 pp (-6.00 to -2.00 pp)."
     )
     assert "Lowest" not in parts.harmed(effects_of(*cells))["cells"]
