@@ -15,7 +15,7 @@ from jobs.runtime.services import airflow, mlflow_server, postgres, spark_connec
 from jobs.runtime.services.home import MARKER, Home, Say
 from jobs.runtime.services.processes import listens, locked
 
-__all__ = ["addresses", "clean", "running", "spark_again", "stop", "up"]
+__all__ = ["addresses", "airflow_environment", "clean", "running", "spark_again", "stop", "up"]
 
 
 def up(environment: Environment, say: Say = print, with_airflow: bool = True) -> Environment:
@@ -120,6 +120,14 @@ def addresses(environment: Environment, site: str = "", day: date | None = None)
             for label, page in shown.items()
         },
     }
+
+
+def airflow_environment(environment: Environment) -> dict[str, str]:
+    """What Airflow's own command line is told; SetupError where Airflow does not run here."""
+    home = Home.open(environment)
+    if not home.process(airflow.API_SERVER):
+        raise SetupError(f"no Airflow runs in {environment.home}; run `make up`")
+    return home.environ(airflow.settings(home, home.port("airflow", airflow.PORT)))
 
 
 def _own_spark() -> bool:
