@@ -24,6 +24,7 @@ def call(*words: str, home: Path, **given: str) -> subprocess.CompletedProcess[s
         (["run", "--date", "yesterday"], "is not a day"),
         (["run", "--site", "nowhere"], "no site 'nowhere'"),
         (["warehouse-url"], "run `make up`"),
+        (["airflow", "dags", "list"], "no Airflow runs"),
     ],
 )
 def test_setup_error_is_one_line_and_exit_code_3(words: list[str], said: str, tmp_path: Path) -> None:
@@ -56,7 +57,10 @@ def test_failed_install_says_what_to_do(said: str, told: str) -> None:
         bootstrap._run([sys.executable, "-c", f"print({said!r}); raise SystemExit(1)"], "install uv")
 
 
-COMMANDS = ("up", "stop", "clean", "run", "test", "load", "status", "rollback", "explain", "simulate", "warehouse-url")
+COMMANDS = (
+    "up", "stop", "clean", "run", "test", "load", "status", "rollback", "explain", "simulate", "airflow",
+    "warehouse-url",
+)  # fmt: skip
 
 
 def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:

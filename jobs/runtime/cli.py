@@ -289,6 +289,19 @@ def simulate(
         _say(sentence)
 
 
+@app.command("airflow", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def airflow_command(context: typer.Context) -> None:
+    """Airflow's own command line on the services of this machine.
+
+    \b
+    Examples:
+      python -m jobs airflow dags list
+      python -m jobs airflow backfill create --dag-id nightly_shop --from-date 2024-03-01 --to-date 2024-03-03 --dry-run
+    """
+    given = services.airflow_environment(Environment.load())
+    raise typer.Exit(subprocess.call([sys.executable, "-m", "airflow", *context.args], cwd=ROOT, env=given))
+
+
 @app.command("warehouse-url")
 def warehouse_url() -> None:
     """The libpq URL of the warehouse.

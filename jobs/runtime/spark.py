@@ -4,12 +4,17 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
-from jobs.runtime import result
+from jobs.runtime import result, services
 from jobs.runtime.args import JobArgs
-from jobs.runtime.errors import SetupError
+from jobs.runtime.environment import Environment
+from jobs.runtime.errors import AwayError, SetupError
+from jobs.runtime.services.processes import LOCALHOST, listens
+from jobs.runtime.services.spark_connect import PORT
 
 SHUFFLE_PARTITIONS = int(os.environ.get("NIGHTLIFT_SHUFFLE_PARTITIONS", "4"))
 SETTINGS = {
@@ -22,6 +27,7 @@ SETTINGS = {
 }
 
 
+PATIENCE = 5  # tries in 10 s: a server that was killed under a job would be waited for 10 minutes
 SMALL_BATCHES = {"spark.sql.execution.arrow.maxRecordsPerBatch": "200"}  # of rows that hold a user each
 
 
@@ -32,15 +38,14 @@ def spark_session(
     """A session with the project's settings and ``more``; closed afterwards, while a warm server stays up.
 
     ``classic`` is for what Spark Connect cannot do: beside a warm server a session of this process is started, and an
-    address in SPARK_REMOTE is a SetupError.
+    address in SPARK_REMOTE is a SetupError. A warm server that was killed is started anew; one that is killed meanwhile
+    is an AwayError.
     """
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.appName(f"nightlift {name} {args.site.site} {args.date}")
-    remote = args.environment.spark_remote
-    if classic:
-        if os.environ.get("SPARK_REMOTE"):
-            raise SetupError(f"{name} needs a classic Spark: unset SPARK_REMOTE, let spark_default name a cluster")
-        remote = None
+    if classic and os.environ.get("SPARK_REMOTE"):
+        raise SetupError(f"{name} needs a classic Spark: unset SPARK_REMOTE, let spark_default name a cluster")
+    remote = None if classic else _warm(args.environment)
     if remote:
         builder = builder.remote(remote)
     elif "SPARK_ENV_LOADED" not in os.environ:  # neither Connect nor spark-submit: alone on this machine
@@ -48,13 +53,41 @@ def spark_session(
         builder = builder.config("spark.driver.host", "127.0.0.1")  # large results are fetched from there
         builder = builder.config("spark.ui.enabled", "false").config("spark.driver.memory", "3g")
     session = builder.getOrCreate()
+    if remote:
+        from pyspark.sql.connect.client.retries import DefaultPolicy
+
+        session.client.set_retry_policies([DefaultPolicy(max_retries=PATIENCE, max_backoff=5000)])
     result.record(spark_application=session.conf.get("spark.app.id", None))
     for key, value in (SETTINGS | dict(more or {})).items():
         session.conf.set(key, value)
     try:
         yield session
+    except PySparkException as error:
+        if remote and not _answers(remote):
+            raise AwayError(f"Spark at {_place(remote)} went away in the middle of {name}; run it again") from error
+        raise
     finally:
         session.stop()
+
+
+def _warm(environment: Environment) -> str | None:
+    """Address of the warm server where there is one; AwayError where it is somebody else's and does not answer."""
+    remote = environment.spark_remote
+    if not remote or _answers(remote):
+        return remote
+    if os.environ.get("SPARK_REMOTE"):
+        raise AwayError(f"Spark at {_place(remote)} does not answer; start it, or correct SPARK_REMOTE")
+    return services.spark_again(environment)
+
+
+def _answers(remote: str) -> bool:
+    address = urlsplit(remote)
+    return listens(address.port or PORT, address.hostname or LOCALHOST)
+
+
+def _place(remote: str) -> str:
+    """Host and port: the rest of the address holds the token."""
+    return urlsplit(remote).netloc.rpartition("@")[2]
 
 
 def by_user(frame: DataFrame) -> DataFrame:

@@ -4,15 +4,18 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from datetime import date
 from pathlib import Path
 
+import psutil
 import pytest
 
 from jobs.runtime import pages, services
 from jobs.runtime.environment import Environment
-from jobs.runtime.errors import SetupError
-from jobs.runtime.services import postgres, processes
+from jobs.runtime.errors import AwayError, SetupError
+from jobs.runtime.services import airflow, postgres, processes
+from jobs.runtime.services.home import Home
 from jobs.runtime.services.processes import Process
 
 
@@ -72,3 +75,59 @@ def test_addresses_are_the_pages_that_nights_write_and_no_secret(tmp_path: Path)
     assert after["report"] == pages.report_page(docs, "shop", day).as_uri()
     assert "hush" not in str(after) and after["MLflow"] == "http://127.0.0.1:5000"
     assert "report" not in services.addresses(environment)
+
+
+LEADER = """
+import subprocess, sys, time
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+time.sleep(60)
+"""
+
+
+def test_what_a_killed_process_left_is_ended_and_nobody_else(tmp_path: Path) -> None:
+    def children(process: Process) -> list[psutil.Process]:
+        until = time.monotonic() + 30
+        while not (found := psutil.Process(process.pid).children()):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        return found
+
+    first, second = (
+        processes.start([sys.executable, "-c", LEADER], tmp_path / "log", os.environ, tmp_path) for _ in "12"
+    )
+    (orphan,), (other,) = children(first), children(second)
+    psutil.Process(first.pid).kill()
+    until = time.monotonic() + 30
+    while first.alive():
+        assert time.monotonic() < until
+    assert orphan.is_running()
+    Process(second.pid, second.created - 100.0).end()
+    first.end()
+    assert not orphan.is_running() or orphan.status() == psutil.STATUS_ZOMBIE
+    assert second.alive() and other.is_running()
+    second.end()
+    assert not other.is_running() or other.status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.parametrize(
+    ("killed", "sites", "started"),
+    [
+        ("airflow-scheduler", "sites", ("airflow-scheduler",)),
+        ("airflow-api-server", "sites", airflow.NAMES),  # the others know it by its address
+        ("airflow-scheduler", "elsewhere", airflow.NAMES),
+        ("", "sites", airflow.NAMES),  # all run, and one does not answer
+    ],
+)
+def test_only_what_was_killed_of_airflow_is_started_so_that_tasks_keep_their_api_server(
+    tmp_path: Path, killed: str, sites: str, started: tuple[str, ...]
+) -> None:
+    home = Home.open(Environment(tmp_path / "home", tmp_path / "sites", "", {}))
+    home.record["airflow_sites"] = str(tmp_path / sites)
+    for name in set(airflow.NAMES) - {killed}:
+        home.keep(name, Process.of(os.getpid()))
+    assert airflow.to_start(home) == started
+
+
+def test_services_that_were_stopped_are_not_started_for_a_job(tmp_path: Path) -> None:
+    with pytest.raises(AwayError, match="were stopped; run `make up`"):
+        services.spark_again(Environment(tmp_path, tmp_path, "", {"spark_remote": "sc://localhost:1/;token=t"}))

@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 
 from jobs.runtime.args import JobArgs
 from jobs.runtime.environment import Environment
+from jobs.runtime.errors import AwayError
 from jobs.runtime.site import Outcome, Site
 from jobs.runtime.spark import SETTINGS, by_user, cached, spark_session
 
@@ -56,3 +57,14 @@ def test_a_cached_table_laid_out_by_user_is_joined_and_grouped_without_a_shuffle
     assert "SortMergeJoin" in plan[0]
     assert "Exchange" not in plan[0]
     assert plan[1].count("ENSURE_REQUIREMENTS") == 1  # of the other side
+
+
+def test_a_spark_of_others_that_does_not_answer_is_one_line_without_its_token(
+    job: JobArgs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPARK_REMOTE", "sc://somebody@127.0.0.1:1/;token=hush")
+    with (
+        pytest.raises(AwayError, match=r"^Spark at 127.0.0.1:1 does not answer; start it, or correct SPARK_REMOTE$"),
+        spark_session(job, "test"),
+    ):
+        pass

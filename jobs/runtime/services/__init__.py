@@ -10,12 +10,12 @@ from pathlib import Path
 
 from jobs.runtime import pages
 from jobs.runtime.environment import Environment
-from jobs.runtime.errors import SetupError
+from jobs.runtime.errors import AwayError, SetupError
 from jobs.runtime.services import airflow, mlflow_server, postgres, spark_connect
 from jobs.runtime.services.home import MARKER, Home, Say
 from jobs.runtime.services.processes import listens, locked
 
-__all__ = ["addresses", "clean", "running", "stop", "up"]
+__all__ = ["addresses", "airflow_environment", "clean", "running", "spark_again", "stop", "up"]
 
 
 def up(environment: Environment, say: Say = print, with_airflow: bool = True) -> Environment:
@@ -45,6 +45,18 @@ def up(environment: Environment, say: Say = print, with_airflow: bool = True) ->
             one.result()
 
     return Environment.load()
+
+
+def spark_again(environment: Environment, say: Say = print) -> str:
+    """Address of the warm Spark, started anew where it was killed; AwayError where it was stopped meanwhile."""
+    with locked(environment.home / ".lock"), _disk_errors(environment.home):
+        home = Home.open(environment)
+        if "spark_remote" not in home.record:
+            raise AwayError(f"the services of {environment.home} were stopped; run `make up`")
+        home.taken = _ports_in_use(home)
+        spark_connect.up(home, say)
+        home.save()
+    return str(home.record["spark_remote"])
 
 
 def stop(environment: Environment, say: Say = print) -> None:
@@ -108,6 +120,14 @@ def addresses(environment: Environment, site: str = "", day: date | None = None)
             for label, page in shown.items()
         },
     }
+
+
+def airflow_environment(environment: Environment) -> dict[str, str]:
+    """What Airflow's own command line is told; SetupError where Airflow does not run here."""
+    home = Home.open(environment)
+    if not home.process(airflow.API_SERVER):
+        raise SetupError(f"no Airflow runs in {environment.home}; run `make up`")
+    return home.environ(airflow.settings(home, home.port("airflow", airflow.PORT)))
 
 
 def _own_spark() -> bool:

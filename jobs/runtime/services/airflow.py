@@ -18,6 +18,7 @@ from jobs.runtime.services.processes import LOCALHOST, Process, free_port, once,
 PORT = 8080
 PARTS = ("scheduler", "dag-processor", "triggerer", "api-server")
 NAMES = tuple(f"airflow-{part}" for part in PARTS)
+API_SERVER = "airflow-api-server"
 SPARK_POOL = "spark"
 MANAGER = "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager"
 
@@ -32,18 +33,25 @@ def healthy(home: Home) -> bool:
 
 
 def up(home: Home, say: Say) -> None:
-    """Migrate the database where the version is new, make the admin, start the parts."""
+    """Migrate the database where the version is new, make the admin, start the parts that do not run."""
     if healthy(home):
         return
-    if home.end(*NAMES) and home.record.get("airflow_sites") != str(home.sites):
+    names = to_start(home)
+    if home.end(*names) and home.record.get("airflow_sites") != str(home.sites):
         say(f"restarting Airflow: the site folder is now {home.sites}")
-    port = free_port(home.port("airflow", PORT), home.taken, say, "Airflow")
-    say(f"starting Airflow on {LOCALHOST}:{port} (this takes longest)")
+    port = home.port("airflow", PORT)
+    if API_SERVER in names:
+        port = free_port(port, home.taken, say, "Airflow")
+        say(f"starting Airflow on {LOCALHOST}:{port} (this takes longest)")
+    else:
+        say(f"starting {', '.join(names)} again")
     env = home.environ(settings(home, port))
     _prepare(home, env)
     address = f"http://{LOCALHOST}:{port}"
     started = {}
     for part, name in zip(PARTS, NAMES, strict=True):
+        if name not in names:
+            continue
         options = {"api-server": ["--host", LOCALHOST, "--port", str(port), "--workers", "1"]}
         # the log server would listen on every address
         options |= {key: ["--skip-serve-logs"] for key in ("scheduler", "triggerer")}
@@ -54,6 +62,13 @@ def up(home: Home, say: Say) -> None:
         wait_for(_ready(address, name, process), process, name, home.log(name), 180.0)
     home.record.update(airflow_url=address, airflow_sites=str(home.sites))
     home.record.setdefault("ports", {})["airflow"] = port
+
+
+def to_start(home: Home) -> tuple[str, ...]:
+    """Parts that were killed, so that a task that runs keeps its API server; all where that is not enough."""
+    gone = tuple(name for name in NAMES if not home.process(name))
+    same = home.record.get("airflow_sites") == str(home.sites)
+    return gone if gone and same and API_SERVER not in gone else NAMES
 
 
 def settings(home: Home, port: int) -> dict[str, str]:
@@ -82,6 +97,8 @@ def settings(home: Home, port: int) -> dict[str, str]:
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "30",
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
+        "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "30",  # of a killed scheduler; usually after 5 minutes
+        "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "8",  # a task waits 2 minutes for an API server that starts
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(folder / "logs"),
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         "NIGHTLIFT_SPARK_POOL": SPARK_POOL,
@@ -120,7 +137,7 @@ def _prepare(home: Home, env: dict[str, str]) -> None:
 
 def _ready(address: str, name: str, process: Process) -> Callable[[], bool]:
     """Readiness of one part, as the API server reports it."""
-    if name == "airflow-api-server":
+    if name == API_SERVER:
         return lambda: bool(_health(address))
     key = name.removeprefix("airflow-").replace("-", "_")
     return lambda: process.alive() and _health(address).get(key, {}).get("status") == "healthy"

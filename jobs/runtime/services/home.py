@@ -50,22 +50,25 @@ class Home:
 
     def process(self, name: str) -> Process | None:
         """The recorded process, where it still runs."""
-        kept = self.record.get("processes", {}).get(name)
-        process = Process(kept["pid"], kept["created"]) if kept else None
+        process = self._recorded(name)
         return process if process and process.alive() else None
+
+    def _recorded(self, name: str) -> Process | None:
+        kept = self.record.get("processes", {}).get(name)
+        return Process(kept["pid"], kept["created"]) if kept else None
 
     def keep(self, name: str, process: Process) -> None:
         """Record a process that was just started."""
         self.record.setdefault("processes", {})[name] = process.record()
 
     def end(self, *names: str) -> list[str]:
-        """End the recorded processes of these names; those that ran."""
+        """End the recorded processes of these names, and what killed ones left; those that ran."""
         ended = []
         for name in names:
-            process = self.process(name)
+            process = self._recorded(name)
             if process:
+                ended += [name] if process.alive() else []
                 process.end()
-                ended.append(name)
             self.record.get("processes", {}).pop(name, None)
         return ended
 

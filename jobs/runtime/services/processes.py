@@ -41,24 +41,41 @@ class Process:
             return False
 
     def end(self, seconds: float = 15.0) -> None:
-        """Ask it and its children to end, then make them."""
+        """Ask it and its children to end, then make them; where it was killed, the children it left."""
         if not self.alive():
+            _end(self._orphans())
             return
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(self.pid)
             family = [process, *process.children(recursive=True)]
             process.terminate()
             psutil.wait_procs([process], timeout=seconds)
-            for member in family:
-                with contextlib.suppress(psutil.Error):
-                    member.terminate()
-            for member in psutil.wait_procs(family, timeout=5.0)[1]:
-                with contextlib.suppress(psutil.Error):
-                    member.kill()
+            _end(family)
+
+    def _orphans(self) -> list[psutil.Process]:
+        """What is left of its session, and the children of that; nothing where the pid is somebody else's by now."""
+        with contextlib.suppress(psutil.Error):
+            if psutil.Process(self.pid).status() != psutil.STATUS_ZOMBIE:
+                return []
+        left = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, ProcessLookupError):
+                if os.getsid(process.pid) == self.pid and process.pid != self.pid:
+                    left += [process, *process.children(recursive=True)]
+        return left
 
     def record(self) -> dict[str, Any]:
         """What services.json keeps."""
         return asdict(self)
+
+
+def _end(family: Sequence[psutil.Process]) -> None:
+    for member in family:
+        with contextlib.suppress(psutil.Error):
+            member.terminate()
+    for member in psutil.wait_procs(family, timeout=5.0)[1]:
+        with contextlib.suppress(psutil.Error):
+            member.kill()
 
 
 def start(command: Sequence[str], log: Path, env: Mapping[str, str], cwd: Path) -> Process:
@@ -99,11 +116,13 @@ def last_line(log: Path) -> str:
     return lines[-1][:300] if lines else "it wrote nothing"
 
 
-def listens(port: int) -> bool:
-    """Whether something listens on this local port."""
-    with socket.socket() as probe:
-        probe.settimeout(0.5)
-        return probe.connect_ex((LOCALHOST, port)) == 0
+def listens(port: int, host: str = LOCALHOST) -> bool:
+    """Whether something listens on this port, of this machine unless another is named."""
+    try:
+        socket.create_connection((host, port), timeout=0.5 if host == LOCALHOST else 10.0).close()
+    except OSError:
+        return False
+    return True
 
 
 def free_port(preferred: int, taken: set[int], say: Callable[[str], None], what: str) -> int:
