@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Generate the candidates of the night."""
     job = JobArgs.parse(argv)
     lake = Lake(job)
-    _write_vectors(job, lake)
+    vectors = _write_vectors(job, lake)
     with spark_session(job, "generate_candidates", SMALL_BATCHES) as spark:
         as_ofs = [*calendar.label_days(job.site, job.date), job.date]
         items = lake.read_spark(spark, contracts.ITEMS)
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         catalogue = _catalogue(job, lake, known, counts, as_ofs)
         model_days = (catalogue.days[0], catalogue.days[-1])
         near = candidates.neighbours(history, catalogue, model_days).toArrow()
-        models = _models(lake, near, catalogue, calendar.factor_days(job.site, job.date))
+        models = _models(lake, near, vectors, catalogue, calendar.factor_days(job.site, job.date))
         found = candidates.retrieve(
             _everyone(job, lake, spark, numbers, as_ofs),
             catalogue,
@@ -78,6 +78,8 @@ def _limits(job: JobArgs, size: int) -> Limits:
         everything=size <= limits.small_catalogue,
         trending=limits.trending,
         per_category=job.site.ranking.max_per_category,
+        content=limits.content,
+        new_items=limits.new_items,
     )
 
 
@@ -107,8 +109,8 @@ def _everyone(job: JobArgs, lake: Lake, spark: SparkSession, numbers: DataFrame,
     return by_user(everyone).sortWithinPartitions("user_id")
 
 
-def _write_vectors(job: JobArgs, lake: Lake) -> None:
-    """ITEM_VECTORS of the items that say something."""
+def _write_vectors(job: JobArgs, lake: Lake) -> np.ndarray:
+    """Vectors of all items in the order of their ids; those that say something make ITEM_VECTORS."""
     items = lake.read_pandas(contracts.ITEMS)
     vectors = content.vectors(items, job.site.candidates.content_dimensions, job.site.seed)
     says = np.flatnonzero(vectors.any(axis=1))
@@ -117,6 +119,7 @@ def _write_vectors(job: JobArgs, lake: Lake) -> None:
     lake.write_arrow(
         contracts.ITEM_VECTORS, pa.table(rows, schema=contracts.ITEM_VECTORS.arrow_schema), inputs=[contracts.ITEMS]
     )
+    return vectors
 
 
 def _catalogue(
@@ -127,7 +130,7 @@ def _catalogue(
     play = lake.read_pandas(contracts.ITEM_PERIODS, ["item_id", "in_play"]).set_index("item_id")["in_play"]
     starts, ends = (pd.to_datetime(frame[name], utc=True) for name in ("available_from", "available_until"))
     ids = frame.item_id.to_numpy()
-    allowed, popular, about, rise, demand = [], [], [], [], []
+    allowed, popular, about, rise, demand, new = [], [], [], [], [], []
     for k, day in enumerate(as_ofs):
         habits = counts[counts.day == k].set_index("item").reindex(range(len(ids)), fill_value=0)
         users = habits.users.to_numpy()
@@ -149,6 +152,7 @@ def _catalogue(
             )
             enough = there & (users >= 1)
         allowed.append(enough)
+        new.append(sources.newcomers(there, enough, users, habits.new.to_numpy()))
         order = np.lexsort((np.arange(len(ids)), -users, -count))
         popular.append(order[enough[order]])
     if not allowed[-1].any():
@@ -161,8 +165,9 @@ def _catalogue(
     things = pairs.things(job.date, list(ids), frame.category, sold)
     in_play = play.reindex(ids).fillna(0).to_numpy(np.int64)
     return candidates.Catalogue(
-        list(ids), epoch, np.vstack(allowed), popular, which, category, about, things, in_play, rise, demand
-    )
+        list(ids), epoch, np.vstack(allowed), popular, which, category, about, things, in_play, rise, demand,
+        np.vstack(new),
+    )  # fmt: skip
 
 
 def _by_item(values: "pd.Series[float]", item_ids: "pd.Series[str]") -> np.ndarray:
@@ -170,9 +175,9 @@ def _by_item(values: "pd.Series[float]", item_ids: "pd.Series[str]") -> np.ndarr
 
 
 def _models(
-    lake: Lake, near: pa.Table, catalogue: candidates.Catalogue, factor_days: tuple[date, date]
+    lake: Lake, near: pa.Table, vectors: np.ndarray, catalogue: candidates.Catalogue, factor_days: tuple[date, date]
 ) -> candidates.Models:
-    """Item factors and neighbours as arrays by item number."""
+    """Item factors and neighbours as arrays by item number, beside the items' ``vectors``."""
     number = {item_id: n for n, item_id in enumerate(catalogue.item_ids)}
     size = len(number)
     stored = lake.read_pandas(contracts.FACTORS)
@@ -181,16 +186,16 @@ def _models(
     rows = near.to_pandas()
     for model, day in enumerate(factor_days):
         mine = stored[stored.as_of == day]
-        vectors = pd.Series(mine.factors.to_numpy(), index=mine.id.map(number)).map(json.loads)
-        table = np.zeros((size, len(vectors.iloc[0])), np.float32)
-        table[vectors.index.to_numpy()] = np.array(vectors.to_list(), np.float32)
+        learnt = pd.Series(mine.factors.to_numpy(), index=mine.id.map(number)).map(json.loads)
+        table = np.zeros((size, len(learnt.iloc[0])), np.float32)
+        table[learnt.index.to_numpy()] = np.array(learnt.to_list(), np.float32)
         factors.append(table)
         part = rows[rows.model == model]
         who, cosine = np.full((size, candidates.NEIGHBOURS), -1, np.int32), np.zeros((size, candidates.NEIGHBOURS))
         who[part.a, part.place - 1], cosine[part.a, part.place - 1] = part.b, part.cosine
         neighbours.append(who)
         cosines.append(cosine.astype(np.float32))
-    return candidates.Models(factors, neighbours, cosines)
+    return candidates.Models(factors, neighbours, cosines, vectors)
 
 
 if __name__ == "__main__":

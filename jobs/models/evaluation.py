@@ -30,6 +30,8 @@ BY_SOURCE = {  # what each source sorts its own items by
     "from_factorisation": "factor_score",
     "from_trending": "item_trend",
     "from_category_popularity": POPULARITY,
+    "from_content": "content_score",
+    "from_new": "content_score",
 }
 WORST = -np.finfo(np.float64).max
 

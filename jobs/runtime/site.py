@@ -131,7 +131,15 @@ class Candidates(Settings):
     trending: int = Field(20, ge=0, description="items with more outcomes in the last week than in the weeks before")
     item_cf: int = Field(60, ge=0, description="items like those of the user")
     factorisation: int = Field(60, ge=0, description="items with factors like the user's")
-    content_dimensions: int = Field(32, ge=1, le=512, description="of the items' vectors, by which mmr compares them")
+    content: int = Field(
+        30, ge=0, description="items the user never had, like those of the user by text, category and attributes"
+    )
+    new_items: int = Field(
+        10, ge=0, description="the same of items that fewer than min_item_users had, none over eight weeks ago"
+    )
+    content_dimensions: int = Field(
+        32, ge=1, le=512, description="of the items' vectors, by which content and mmr compare them"
+    )
     small_catalogue: int = Field(
         2_000, ge=0, description="up to this many items, all are candidates: an effect needs no earlier outcome"
     )

@@ -178,7 +178,13 @@ RHYTHM_FEATURES = (  # jobs/transforms/rhythm.py: how regularly the user returns
     "item_new_users_56d",
     "item_trend_91d",
 )
-RETRIEVAL_FEATURES = ("item_cf_score", "factor_score", "popularity_rank", *RHYTHM_FEATURES)  # the ranker only
+RETRIEVAL_FEATURES = (  # the ranker only
+    "item_cf_score",
+    "factor_score",
+    "content_score",
+    "popularity_rank",
+    *RHYTHM_FEATURES,
+)
 SOURCES = (
     "from_repeat",
     "from_popularity",
@@ -186,6 +192,8 @@ SOURCES = (
     "from_factorisation",
     "from_trending",
     "from_category_popularity",
+    "from_content",
+    "from_new",
 )
 
 _INTERACTION = {

@@ -19,7 +19,7 @@ from jobs.tables import contracts
 from jobs.transforms import rhythm
 from jobs.transforms.pairs import Things, features, spread
 from jobs.transforms.people import EPOCH, Arrays, Person, read
-from jobs.transforms.sources import NEW_USER, Limits, Shelves, best
+from jobs.transforms.sources import NEW_USER, Limits, Shelves, best, likeness
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # a Spark server need not have this project on its path
 
@@ -43,15 +43,20 @@ class Catalogue:
     in_play: np.ndarray  # mask of each item's periods in play
     rise: list[np.ndarray]  # of each item's outcomes in the last week
     demand: list[np.ndarray]  # each item's outcomes in the last 28 days
+    new: np.ndarray  # bool, days x items: only their content can bring them
 
 
 @dataclass(frozen=True)
 class Models:
-    """One entry a retrieval model: item factors (items x rank) and neighbours (items x 50, -1 = none) with cosines."""
+    """One entry a retrieval model: item factors (items x rank) and neighbours (items x 50, -1 = none) with cosines.
+
+    ``vectors`` is what items say of themselves (items x dimensions), the same in all of them.
+    """
 
     factors: list[np.ndarray]
     neighbours: list[np.ndarray]
     cosines: list[np.ndarray]
+    vectors: np.ndarray
 
 
 def item_users(days: DataFrame, as_ofs: list[date]) -> DataFrame:
@@ -241,7 +246,11 @@ def _retriever(catalogue: Catalogue, models: Models, limits: Limits) -> Callable
         past = day < as_of
         habit_weight = np.rint(1e6 * 0.5 ** ((as_of - day[past]) / HALF_LIFE)).astype(np.int64) * n[past]
         habit = np.bincount(item[past], habit_weight, minlength=size)  # integers below 2**53: exact in any order
-        cf = np.round(cf_scores(model, _latest(day, item, as_of)), 6)
+        recent = _latest(day, item, as_of)
+        cf = np.round(cf_scores(model, recent), 6)
+        like = likeness(models.vectors, recent)
+        other = np.ones(size, dtype=bool)
+        other[item[past]] = False  # what the user had is for the other sources to bring
         mine = person.more["factors"]["factors"][person.more["factors"]["model"] == model]
         factor = np.round(models.factors[model] @ mine[0], 5) if len(mine) else np.full(size, np.nan)
         chosen = (
@@ -251,11 +260,13 @@ def _retriever(catalogue: Catalogue, models: Models, limits: Limits) -> Callable
             best(np.nan_to_num(factor), allowed, limits.factorisation),
             best(catalogue.rise[k], allowed, limits.trending),
             new_user(person, k),
+            best(np.nan_to_num(like), allowed & other, limits.content),
+            best(np.nan_to_num(like), catalogue.new[k] & other, limits.new_items),
         )
         sources = np.zeros(size, np.int32)
         for bit, items in enumerate(chosen):
             sources[items] |= 1 << bit
-        found = np.flatnonzero(allowed if limits.everything and k == last else sources)
+        found = np.flatnonzero((sources > 0) | (allowed & (limits.everything and k == last)))
         label = np.isin(found, item[future]).astype(np.int32)
         weight = np.ones(len(found), np.float32)
         if k < last - 1 and limits.negative_share < 1:
@@ -271,6 +282,7 @@ def _retriever(catalogue: Catalogue, models: Models, limits: Limits) -> Callable
             **trials_of(person, found, catalogue.in_play, tonight=k == last),
             "item_cf_score": cf[found].astype(np.float32),
             "factor_score": factor[found].astype(np.float32),
+            "content_score": like[found].astype(np.float32),
             "popularity_rank": rank[k][found],
             **rhythm.for_items(found, rhythm.by_item(day, item, n, as_of), catalogue.about[k], catalogue.category),
             **features(person, found, as_of, catalogue.things),

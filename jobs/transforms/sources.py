@@ -34,6 +34,8 @@ class Limits:
     everything: bool = False  # on the run date every allowed item is a candidate, retrieved or not
     trending: int = 0
     per_category: int = 0
+    content: int = 0
+    new_items: int = 0
 
 
 def best(score: np.ndarray, allowed: np.ndarray, most: int) -> np.ndarray:
@@ -52,6 +54,25 @@ def rise(week: np.ndarray, month: np.ndarray) -> np.ndarray:
     """
     expected = (month - week) / 3.0
     return np.asarray((week - expected) / np.sqrt(expected + 1.0))
+
+
+def likeness(vectors: np.ndarray, taken: np.ndarray) -> np.ndarray:
+    """Mean cosine of every item with the items ``taken``, shape (items,); NaN where none of these says anything.
+
+    ``vectors`` has length 1, or 0 for an item that says nothing, shape (items, dimensions).
+    """
+    told = vectors[taken]
+    told = told[told.any(axis=1)]
+    return np.round(vectors @ told.mean(axis=0), 5) if len(told) else np.full(len(vectors), np.nan)
+
+
+def newcomers(there: np.ndarray, enough: np.ndarray, users: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """Which available items too few users had for other sources, all of them lately: bool, shape (items,).
+
+    ``there`` is whether an item is available, ``enough`` whether the other sources may bring it, ``users`` how many had
+    an outcome on it and ``new`` how many of these had their first one within rhythm.ITEM_WEEKS.
+    """
+    return np.asarray(there & ~enough & (users == new))
 
 
 @dataclass(frozen=True)

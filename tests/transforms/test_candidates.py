@@ -1,5 +1,6 @@
 """Retrieval in a shop of two tastes: neighbours, availability, what a label may know, and users without a past."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 from random import Random
 from typing import Any
@@ -22,7 +23,9 @@ LABEL_DAY = RUN_DATE - timedelta(days=WINDOW)
 AS_OFS = [LABEL_DAY, RUN_DATE]
 ITEMS = [f"{taste}{n}" for taste in "ab" for n in range(10)]
 WITHDRAWN = "a9"  # not available on the run date
-LIMITS = Limits(repeat=5, popularity=8, item_cf=12, factorisation=0, window_days=WINDOW, trending=2, per_category=3)
+LIMITS = Limits(
+    repeat=5, popularity=8, item_cf=12, factorisation=0, window_days=WINDOW, trending=2, per_category=3, content=2
+)
 RISING = "a7"
 RISE = np.where(np.array(ITEMS) == RISING, 3.0, -1.0)
 ABOUT = ("item_rebuy_rate", "item_gap_days", "item_days_per_user", "item_new_users_56d", "item_trend_91d")
@@ -56,7 +59,7 @@ def catalogue() -> candidates.Catalogue:
     days = [(day - people.EPOCH).days for day in AS_OFS]
     return candidates.Catalogue(
         ITEMS, days, allowed, popular, [0, 1], category, about, things(days, category), np.zeros(len(ITEMS), np.int64),
-        [RISE] * 2, [np.ones(len(ITEMS))] * 2,
+        [RISE] * 2, [np.ones(len(ITEMS))] * 2, np.zeros((2, len(ITEMS)), dtype=bool),
     )  # fmt: skip
 
 
@@ -76,7 +79,8 @@ def models(history: DataFrame) -> candidates.Models:
     near, cosine = np.full((2, size, places), -1, np.int32), np.zeros((2, size, places), np.float32)
     for row in candidates.neighbours(history, one, tuple(one.days)).collect():
         near[row.model, row.a, row.place - 1], cosine[row.model, row.a, row.place - 1] = row.b, row.cosine
-    return candidates.Models([np.zeros((size, 2), np.float32)] * 2, list(near), list(cosine))
+    taste = np.array([[item[0] == "a", item[0] == "b"] for item in ITEMS], np.float32)
+    return candidates.Models([np.zeros((size, 2), np.float32)] * 2, list(near), list(cosine), taste)
 
 
 def retrieve(spark: SparkSession, rows: Events, learnt: candidates.Models) -> list[dict[str, Any]]:
@@ -182,7 +186,7 @@ def test_a_user_without_a_past_gets_the_popular_items(found: list[dict[str, Any]
 def test_sources_keep_to_their_limits(found: list[dict[str, Any]]) -> None:
     for user in ("a0", "b3"):
         mine = [row for row in found if (row["user_id"], row["as_of"]) == (user, RUN_DATE)]
-        assert [sum(row[name] for row in mine) for name in contracts.SOURCES] == [5, 8, 12, 0, 1, 0]
+        assert [sum(row[name] for row in mine) for name in contracts.SOURCES] == [5, 8, 12, 0, 1, 0, 2, 0]
         assert len({row["item_id"] for row in mine}) == len(mine)
 
 
@@ -204,23 +208,59 @@ def shop_of_one_big_category() -> candidates.Catalogue:
     return candidates.Catalogue(
         [f"{n:02d}" for n in range(100)], [19_000], np.ones((1, 100), dtype=bool), [np.arange(100)], [0], category,
         [dict.fromkeys(ABOUT, np.ones(100))], things([19_000], category), np.zeros(100, np.int64),
-        [np.zeros(100)], [np.arange(100, 0, -1.0)],
+        [np.zeros(100)], [np.arange(100, 0, -1.0)], np.zeros((1, 100), dtype=bool),
     )  # fmt: skip
+
+
+def unlearnt() -> candidates.Models:
+    """A hundred items of which no model knows anything; each says something of its own."""
+    return candidates.Models([np.zeros((100, 2))], [np.full((100, 1), -1)], [np.zeros((100, 1))], np.eye(100))
 
 
 def test_a_user_without_any_history_gets_a_full_list_of_several_categories() -> None:
     length, cap = 20, 5
     limits = Limits(200, length, 60, 60, WINDOW, trending=20, per_category=cap)
     nobody = pa.RecordBatch.from_pylist([person("nobody")], PEOPLE)
-    nothing = candidates.Models([np.zeros((100, 2))], [np.full((100, 1), -1)], [np.zeros((100, 1))])
     shop = shop_of_one_big_category()
-    (batch,) = candidates._retriever(shop, nothing, limits)(iter([nobody]))
+    (batch,) = candidates._retriever(shop, unlearnt(), limits)(iter([nobody]))
     mine = batch.to_pandas()
     kind = shop.category[mine["item"]]
     facets = selection.Facets(np.zeros(len(mine), np.int64), kind, *([np.full(len(mine), -1)] * 3))
     listed = selection.select(np.arange(len(mine)), -mine["popularity_rank"].to_numpy(), facets, Mix(length, cap))
     assert len(set(mine["item"][listed])) == length
     assert np.bincount(kind[listed]).max() == cap, "the most popular alone are all of one category"
+
+
+def test_content_brings_more_of_a_users_taste_and_nothing_the_user_had(found: list[dict[str, Any]]) -> None:
+    had = {(u, i) for u, i, _ in events()} | {("a0", "a0")}
+    brought = {(row["user_id"], row["item_id"]) for row in found if row["from_content"] and row["as_of"] == RUN_DATE}
+    assert {user for user, _ in brought} == {row["user_id"] for row in found} - {"cold"}
+    assert not brought & had
+    kinds = {(user[0], item[0]) for user, item in brought if user[0] == "b"}
+    assert kinds == {("b", "b")}
+    scores = {row["item_id"]: row["content_score"] for row in found if row["user_id"] == "b3"}
+    assert {item[0]: value for item, value in scores.items()} == {"a": 0.0, "b": 1.0}
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_an_item_nobody_had_or_saw_is_a_candidate_of_those_whose_items_it_is_like(everything: bool) -> None:
+    shop = shop_of_one_big_category()
+    liked, other, old = 97, 98, 99  # none of them is a candidate otherwise, and ``old`` is no newcomer
+    allowed, new = shop.candidates.copy(), np.zeros((1, 100), dtype=bool)
+    allowed[0, [liked, other, old]] = False
+    new[0, [liked, other]] = True
+    vectors = np.eye(100)
+    vectors[[liked, old]] = vectors[3]
+    shop = replace(shop, candidates=allowed, popular=[np.arange(97)], new=new)
+    users = [person("u", history=[event(18_990, 3)]), person("v", history=[event(18_990, 4)]), person("cold")]
+    retriever = candidates._retriever(
+        shop, replace(unlearnt(), vectors=vectors), Limits(9, 9, 9, 9, WINDOW, 1.0, everything, 9, 5, 9, 9)
+    )
+    found = pa.Table.from_batches(retriever(iter([pa.RecordBatch.from_pylist(users, PEOPLE)]))).to_pandas()
+    cold = found[found["item"].isin([liked, other, old])]
+    assert cold[["user_id", "item"]].to_numpy().tolist() == [["u", liked]]
+    assert cold["sources"].tolist() == [1 << contracts.SOURCES.index("from_new")]
+    assert cold["content_score"].tolist() == [1.0] and cold["popularity_rank"].isna().all()
 
 
 def test_users_of_an_item_are_counted_before_the_day(spark: SparkSession) -> None:
@@ -243,7 +283,6 @@ def test_what_items_are_like_is_summed_over_users_before_each_day(spark: SparkSe
 
 def test_only_windows_before_the_latest_lose_negatives_and_never_an_outcome() -> None:
     days = np.array([19_000 - 14, 19_000 - 7, 19_000])
-    nothing = candidates.Models([np.zeros((100, 2))], [np.full((100, 1), -1)], [np.zeros((100, 1))])
     about = [dict.fromkeys(ABOUT, np.ones(100))] * 3
     everything = [np.arange(100)] * 3
     allowed, category = np.ones((3, 100), dtype=bool), np.zeros(100, np.int64)
@@ -251,14 +290,14 @@ def test_only_windows_before_the_latest_lose_negatives_and_never_an_outcome() ->
     in_play = np.zeros(100, np.int64)
     one = candidates.Catalogue(
         ids, days.tolist(), allowed, everything, [0, 0, 0], category, about, about_items, in_play,
-        [np.zeros(100)] * 3, [np.ones(100)] * 3,
+        [np.zeros(100)] * 3, [np.ones(100)] * 3, np.zeros((3, 100), dtype=bool),
     )  # fmt: skip
     bought = [(18_900, 1), *((int(day), 5) for day in days[:2])]
     users = pa.RecordBatch.from_pylist(
         [person(f"u{n:03d}", history=[event(day, item) for day, item in bought]) for n in range(200)], PEOPLE
     )
     limits = Limits(1, 100, 0, 0, WINDOW, negative_share=0.2)
-    found = pa.Table.from_batches(candidates._retriever(one, nothing, limits)(iter([users]))).to_pandas()
+    found = pa.Table.from_batches(candidates._retriever(one, unlearnt(), limits)(iter([users]))).to_pandas()
     rows = found.groupby("as_of_day").size().to_dict()
     assert rows[days[1]] == rows[days[2]] == 200 * 100
     assert rows[days[0]] == pytest.approx(200 * (1 + 99 * 0.2), rel=0.05)

@@ -38,3 +38,17 @@ def test_categories_take_turns_by_demand_and_none_has_more_than_its_cap() -> Non
 def test_what_a_new_user_looked_at_brings_its_category_forward() -> None:
     looked = np.array([0.0, 0.0, 20.0])
     assert shelves().for_new_user(looked, 2, per_category=2).tolist() == [6, 0]
+
+
+def test_likeness_is_the_mean_cosine_with_what_says_something() -> None:
+    vectors = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8], [0.0, 0.0]])
+    assert sources.likeness(vectors, np.array([0, 1, 3])).tolist() == [0.5, 0.5, 0.7, 0.0]
+    assert np.isnan(sources.likeness(vectors, np.array([3]))).all()
+    assert np.isnan(sources.likeness(vectors, np.array([], dtype=np.int64))).all()
+
+
+def test_a_newcomer_is_available_with_few_users_and_none_of_old() -> None:
+    users, new = np.array([0, 3, 3, 0, 40]), np.array([0, 3, 2, 0, 40])
+    there = np.array([True, True, True, False, True])
+    found = sources.newcomers(there, there & (users >= 20), users, new)
+    assert found.tolist() == [True, True, False, False, False]
