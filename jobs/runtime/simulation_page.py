@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.ticker import MaxNLocator
+
 from jobs.models.simulation_results import sentences
 from jobs.runtime import pages, plots
 from jobs.runtime.errors import SetupError
@@ -52,6 +54,8 @@ def panels(document: Mapping[str, Any]) -> Any:
     if parts > 1:
         _overlap(axes[1, 0], document)
         _lift(axes[2, 0], document["nightly_lift"])
+    for part in axes[:, 0]:
+        part.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
 
 
@@ -80,4 +84,4 @@ def _lift(axes: Any, lifts: Sequence[Mapping[str, float]]) -> None:
         axes.plot(nights, [night[name] for night in first], mark, color=colour, markersize=4, label=label)
     axes.axhline(0, color=FOREGROUND, linewidth=0.8)
     axes.set(xlabel=f"night of world {first[0]['seed']}", ylabel="lift, outcomes a user")
-    axes.legend(loc="upper left")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
