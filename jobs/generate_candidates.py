@@ -21,7 +21,8 @@ from jobs.runtime.errors import DataError
 from jobs.runtime.spark import SHUFFLE_PARTITIONS, SMALL_BATCHES, by_user, spark_session
 from jobs.tables import contracts, listings
 from jobs.tables.lake import Lake
-from jobs.transforms import calendar, candidates, pairs, people, rhythm, sources
+from jobs.transforms import calendar, candidates, histories, pairs, peers, people, rhythm, sources
+from jobs.transforms.peers import Peers
 from jobs.transforms.sources import Limits
 
 
@@ -36,12 +37,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         days = lake.read_spark(spark, contracts.PAIR_DAYS)
         known = lake.read_pandas(contracts.ITEMS, ["item_id", "category", "available_from", "available_until"])
         numbers = people.numbers(spark, known["item_id"])
-        history = candidates.histories(days, numbers)
+        history = histories.histories(days, numbers)
         counts = candidates.item_counts(history, [(day - people.EPOCH).days for day in as_ofs]).toPandas()
         catalogue = _catalogue(job, lake, known, counts, as_ofs)
         model_days = (catalogue.days[0], catalogue.days[-1])
         near = candidates.neighbours(history, catalogue, model_days).toArrow()
-        models = _models(lake, near, vectors, catalogue, calendar.factor_days(job.site, job.date))
+        compared = peers.sample(history, lake.manifest(contracts.USERS)["rows"], model_days).toArrow().to_pandas()
+        alike = [Peers.of(compared[compared.model == model], len(known)) for model in range(len(model_days))]
+        models = _models(lake, near, vectors, alike, catalogue, calendar.factor_days(job.site, job.date))
         found = candidates.retrieve(
             _everyone(job, lake, spark, numbers, as_ofs),
             catalogue,
@@ -78,6 +81,7 @@ def _limits(job: JobArgs, size: int) -> Limits:
         everything=size <= limits.small_catalogue,
         trending=limits.trending,
         per_category=job.site.ranking.max_per_category,
+        user_cf=limits.user_cf,
         content=limits.content,
         new_items=limits.new_items,
     )
@@ -175,9 +179,14 @@ def _by_item(values: "pd.Series[float]", item_ids: "pd.Series[str]") -> np.ndarr
 
 
 def _models(
-    lake: Lake, near: pa.Table, vectors: np.ndarray, catalogue: candidates.Catalogue, factor_days: tuple[date, date]
+    lake: Lake,
+    near: pa.Table,
+    vectors: np.ndarray,
+    alike: list[Peers],
+    catalogue: candidates.Catalogue,
+    factor_days: tuple[date, date],
 ) -> candidates.Models:
-    """Item factors and neighbours as arrays by item number, beside the items' ``vectors``."""
+    """Item factors and neighbours as arrays by item number, beside the items' ``vectors`` and the users ``alike``."""
     number = {item_id: n for n, item_id in enumerate(catalogue.item_ids)}
     size = len(number)
     stored = lake.read_pandas(contracts.FACTORS)
@@ -195,7 +204,7 @@ def _models(
         who[part.a, part.place - 1], cosine[part.a, part.place - 1] = part.b, part.cosine
         neighbours.append(who)
         cosines.append(cosine.astype(np.float32))
-    return candidates.Models(factors, neighbours, cosines, vectors)
+    return candidates.Models(factors, neighbours, cosines, vectors, alike)
 
 
 if __name__ == "__main__":

@@ -181,6 +181,7 @@ RHYTHM_FEATURES = (  # jobs/transforms/rhythm.py: how regularly the user returns
 RETRIEVAL_FEATURES = (  # the ranker only
     "item_cf_score",
     "factor_score",
+    "user_cf_score",
     "content_score",
     "popularity_rank",
     *RHYTHM_FEATURES,
@@ -192,6 +193,7 @@ SOURCES = (
     "from_factorisation",
     "from_trending",
     "from_category_popularity",
+    "from_user_cf",
     "from_content",
     "from_new",
 )

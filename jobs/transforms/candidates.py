@@ -17,13 +17,14 @@ from pyspark.sql import functions as F
 
 from jobs.tables import contracts
 from jobs.transforms import rhythm
+from jobs.transforms.histories import arrays, latest
 from jobs.transforms.pairs import Things, features, spread
+from jobs.transforms.peers import Peers
 from jobs.transforms.people import EPOCH, Arrays, Person, read
 from jobs.transforms.sources import NEW_USER, Limits, Shelves, best, likeness
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # a Spark server need not have this project on its path
 
-LATEST = 50  # items of a user the neighbour model looks at
 NEIGHBOURS = 50
 HALF_LIFE = 112
 
@@ -50,13 +51,15 @@ class Catalogue:
 class Models:
     """One entry a retrieval model: item factors (items x rank) and neighbours (items x 50, -1 = none) with cosines.
 
-    ``vectors`` is what items say of themselves (items x dimensions), the same in all of them.
+    ``peers`` are the users compared with. ``vectors`` is what items say of themselves (items x dimensions), the same in
+    every model.
     """
 
     factors: list[np.ndarray]
     neighbours: list[np.ndarray]
     cosines: list[np.ndarray]
     vectors: np.ndarray
+    peers: list[Peers]
 
 
 def item_users(days: DataFrame, as_ofs: list[date]) -> DataFrame:
@@ -69,15 +72,6 @@ def item_users(days: DataFrame, as_ofs: list[date]) -> DataFrame:
         *(F.struct(F.lit(day).alias("as_of"), F.col(f"d{n}").alias("users")) for n, day in enumerate(as_ofs))
     )
     return counts.select("item_id", F.inline(entries))
-
-
-def histories(days: DataFrame, numbers: DataFrame) -> DataFrame:
-    """One row a user: the days, items (by number) and counts of its outcomes as arrays; order does not matter."""
-    bought = days.where(F.col("outcomes") > 0).join(F.broadcast(numbers), on="item_id", how="inner")
-    day = F.datediff("event_day", F.lit(EPOCH))
-    return bought.groupBy("user_id").agg(
-        F.collect_list(F.struct(day.alias("day"), "item", F.col("outcomes").cast("int").alias("n"))).alias("history")
-    )
 
 
 def item_counts(history: DataFrame, days: list[int]) -> DataFrame:
@@ -130,30 +124,13 @@ def retrieve(everyone: DataFrame, catalogue: Catalogue, models: Models, limits: 
     )  # fmt: skip
 
 
-def _latest(day: np.ndarray, item: np.ndarray, before: int) -> np.ndarray:
-    """Numbers of the latest 50 distinct items before a day, latest first, ties by number."""
-    past = day < before
-    seen, last = np.unique(item[past], return_inverse=True)
-    recent = np.zeros(len(seen), dtype=np.int64)
-    np.maximum.at(recent, last, day[past])
-    return seen[np.lexsort((seen, -recent))][:LATEST]
-
-
-def _arrays(column: pa.ListArray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    offsets = column.offsets.to_numpy()
-    day, item, n = (column.values.field(k).to_numpy(zero_copy_only=False) for k in range(3))
-    for row in range(len(column)):
-        lo, hi = (offsets[row], offsets[row + 1]) if column[row].is_valid else (0, 0)
-        yield day[lo:hi], item[lo:hi], n[lo:hi]
-
-
 def _item_counter(days: list[int]) -> Callable:
     """rhythm.item_counts of one Arrow batch of users, summed."""
 
     def count(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             parts: list[list[tuple[np.ndarray, rhythm.Arrays]]] = [[] for _ in days]
-            for day, item, n in _arrays(batch.column(0)):
+            for day, item, n in arrays(batch.column(0)):
                 for k, as_of in enumerate(days):
                     age, mine, _ = rhythm.by_item(day, item, n, as_of)
                     parts[k].append(rhythm.item_counts(age, mine))
@@ -190,9 +167,9 @@ def _pair_counter(catalogue: Catalogue, model_days: tuple[int, ...]) -> Callable
     def count(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             keys: list[list[np.ndarray]] = [[] for _ in model_days]
-            for day, item, _ in _arrays(batch.column(0)):
+            for day, item, _ in arrays(batch.column(0)):
                 for model, before in enumerate(model_days):
-                    mine = _latest(day, item, before).astype(np.int64)
+                    mine = latest(day, item, before).astype(np.int64)
                     keys[model].append((mine[:, None] * size + mine[None, :]).ravel())
             for model, parts in enumerate(keys):
                 pair, n = np.unique(np.concatenate(parts or [np.empty(0, np.int64)]), return_counts=True)
@@ -218,6 +195,9 @@ def _retriever(catalogue: Catalogue, models: Models, limits: Limits) -> Callable
         place = np.full(size, np.nan, np.float32)
         place[popular] = np.arange(1, len(popular) + 1)
         rank.append(place)
+    rising = [
+        best(rise, allowed, limits.trending) for rise, allowed in zip(catalogue.rise, catalogue.candidates, strict=True)
+    ]
     shelves = [
         Shelves.of(popular, catalogue.category, demand)
         for popular, demand in zip(catalogue.popular, catalogue.demand, strict=True)
@@ -229,9 +209,6 @@ def _retriever(catalogue: Catalogue, models: Models, limits: Limits) -> Callable
         return np.bincount(near[there], cosine[there].astype(np.float64), minlength=size)
 
     def new_user(person: Person, k: int) -> np.ndarray:
-        day, item, _ = person.bought
-        if len(np.unique(item[day < catalogue.days[k]])) >= NEW_USER:
-            return item[:0]
         past = person.history["day"] < catalogue.days[k]
         kinds = catalogue.category[person.history["item"][past]]
         interest = np.bincount(kinds, person.history["events"][past], minlength=len(shelves[k].share))
@@ -246,22 +223,25 @@ def _retriever(catalogue: Catalogue, models: Models, limits: Limits) -> Callable
         past = day < as_of
         habit_weight = np.rint(1e6 * 0.5 ** ((as_of - day[past]) / HALF_LIFE)).astype(np.int64) * n[past]
         habit = np.bincount(item[past], habit_weight, minlength=size)  # integers below 2**53: exact in any order
-        recent = _latest(day, item, as_of)
+        recent = latest(day, item, as_of)
         cf = np.round(cf_scores(model, recent), 6)
+        peers = np.round(models.peers[model].scores(person.user_id, recent), 6)
         like = likeness(models.vectors, recent)
-        other = np.ones(size, dtype=bool)
-        other[item[past]] = False  # what the user had is for the other sources to bring
+        had = np.zeros(size, dtype=bool)
+        had[item[past]] = True
+        other = ~had  # what the user had is for the other sources to bring
         mine = person.more["factors"]["factors"][person.more["factors"]["model"] == model]
         factor = np.round(models.factors[model] @ mine[0], 5) if len(mine) else np.full(size, np.nan)
         chosen = (
             best(habit, allowed, limits.repeat),
             catalogue.popular[k][: limits.popularity],
             best(cf, allowed, limits.item_cf),
-            best(np.nan_to_num(factor), allowed, limits.factorisation),
-            best(catalogue.rise[k], allowed, limits.trending),
-            new_user(person, k),
-            best(np.nan_to_num(like), allowed & other, limits.content),
-            best(np.nan_to_num(like), catalogue.new[k] & other, limits.new_items),
+            best(factor, allowed, limits.factorisation),
+            rising[k],
+            new_user(person, k) if had.sum() < NEW_USER else item[:0],
+            best(peers, allowed, limits.user_cf),
+            best(like, allowed & other, limits.content),
+            best(like, catalogue.new[k] & other, limits.new_items),
         )
         sources = np.zeros(size, np.int32)
         for bit, items in enumerate(chosen):
@@ -282,6 +262,7 @@ def _retriever(catalogue: Catalogue, models: Models, limits: Limits) -> Callable
             **trials_of(person, found, catalogue.in_play, tonight=k == last),
             "item_cf_score": cf[found].astype(np.float32),
             "factor_score": factor[found].astype(np.float32),
+            "user_cf_score": peers[found].astype(np.float32),
             "content_score": like[found].astype(np.float32),
             "popularity_rank": rank[k][found],
             **rhythm.for_items(found, rhythm.by_item(day, item, n, as_of), catalogue.about[k], catalogue.category),

@@ -34,12 +34,13 @@ class Limits:
     everything: bool = False  # on the run date every allowed item is a candidate, retrieved or not
     trending: int = 0
     per_category: int = 0
+    user_cf: int = 0
     content: int = 0
     new_items: int = 0
 
 
 def best(score: np.ndarray, allowed: np.ndarray, most: int) -> np.ndarray:
-    """Numbers of the ``most`` allowed items with the highest positive score, ties by number."""
+    """Numbers of the ``most`` allowed items with the highest positive score, ties by number; NaN is no score."""
     usable = np.flatnonzero(allowed & (score > 0))
     if most <= 0 or not len(usable):
         return usable[:0]

@@ -6,6 +6,7 @@ from random import Random
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from pyspark.sql import DataFrame, SparkSession
@@ -13,7 +14,8 @@ from pyspark.sql import DataFrame, SparkSession
 from jobs.models import selection
 from jobs.models.selection import Mix
 from jobs.tables import contracts
-from jobs.transforms import candidates, pairs, people
+from jobs.transforms import candidates, histories, pairs, peers, people
+from jobs.transforms.peers import Peers
 from jobs.transforms.sources import Limits
 from tests.transforms.rows import PEOPLE, QUIET, event, person
 
@@ -24,7 +26,15 @@ AS_OFS = [LABEL_DAY, RUN_DATE]
 ITEMS = [f"{taste}{n}" for taste in "ab" for n in range(10)]
 WITHDRAWN = "a9"  # not available on the run date
 LIMITS = Limits(
-    repeat=5, popularity=8, item_cf=12, factorisation=0, window_days=WINDOW, trending=2, per_category=3, content=2
+    repeat=5,
+    popularity=8,
+    item_cf=12,
+    factorisation=0,
+    window_days=WINDOW,
+    trending=2,
+    per_category=3,
+    user_cf=6,
+    content=2,
 )
 RISING = "a7"
 RISE = np.where(np.array(ITEMS) == RISING, 3.0, -1.0)
@@ -70,7 +80,7 @@ def things(days: list[int], category: np.ndarray) -> pairs.Things:
 
 def history_of(spark: SparkSession, rows: Events) -> DataFrame:
     numbers = spark.createDataFrame(list(zip(ITEMS, range(len(ITEMS)), strict=True)), "item_id string, item int")
-    return candidates.histories(pair_days(spark, rows), numbers)
+    return histories.histories(pair_days(spark, rows), numbers)
 
 
 def models(history: DataFrame) -> candidates.Models:
@@ -79,8 +89,10 @@ def models(history: DataFrame) -> candidates.Models:
     near, cosine = np.full((2, size, places), -1, np.int32), np.zeros((2, size, places), np.float32)
     for row in candidates.neighbours(history, one, tuple(one.days)).collect():
         near[row.model, row.a, row.place - 1], cosine[row.model, row.a, row.place - 1] = row.b, row.cosine
+    compared = peers.sample(history, 60, tuple(one.days)).toArrow().to_pandas()
+    alike = [Peers.of(compared[compared["model"] == model], size) for model in range(2)]
     taste = np.array([[item[0] == "a", item[0] == "b"] for item in ITEMS], np.float32)
-    return candidates.Models([np.zeros((size, 2), np.float32)] * 2, list(near), list(cosine), taste)
+    return candidates.Models([np.zeros((size, 2), np.float32)] * 2, list(near), list(cosine), taste, alike)
 
 
 def retrieve(spark: SparkSession, rows: Events, learnt: candidates.Models) -> list[dict[str, Any]]:
@@ -186,7 +198,7 @@ def test_a_user_without_a_past_gets_the_popular_items(found: list[dict[str, Any]
 def test_sources_keep_to_their_limits(found: list[dict[str, Any]]) -> None:
     for user in ("a0", "b3"):
         mine = [row for row in found if (row["user_id"], row["as_of"]) == (user, RUN_DATE)]
-        assert [sum(row[name] for row in mine) for name in contracts.SOURCES] == [5, 8, 12, 0, 1, 0, 2, 0]
+        assert [sum(row[name] for row in mine) for name in contracts.SOURCES] == [5, 8, 12, 0, 1, 0, 6, 2, 0]
         assert len({row["item_id"] for row in mine}) == len(mine)
 
 
@@ -214,7 +226,8 @@ def shop_of_one_big_category() -> candidates.Catalogue:
 
 def unlearnt() -> candidates.Models:
     """A hundred items of which no model knows anything; each says something of its own."""
-    return candidates.Models([np.zeros((100, 2))], [np.full((100, 1), -1)], [np.zeros((100, 1))], np.eye(100))
+    alike = Peers.of(pd.DataFrame({"user_id": [], "items": []}), 100)
+    return candidates.Models([np.zeros((100, 2))], [np.full((100, 1), -1)], [np.zeros((100, 1))], np.eye(100), [alike])
 
 
 def test_a_user_without_any_history_gets_a_full_list_of_several_categories() -> None:
@@ -229,6 +242,27 @@ def test_a_user_without_any_history_gets_a_full_list_of_several_categories() -> 
     listed = selection.select(np.arange(len(mine)), -mine["popularity_rank"].to_numpy(), facets, Mix(length, cap))
     assert len(set(mine["item"][listed])) == length
     assert np.bincount(kind[listed]).max() == cap, "the most popular alone are all of one category"
+
+
+def test_those_with_the_same_items_bring_the_rest_of_theirs(found: list[dict[str, Any]]) -> None:
+    brought = [(row["user_id"], row["item_id"]) for row in found if row["from_user_cf"] and row["as_of"] == RUN_DATE]
+    assert {user for user, _ in brought} == {row["user_id"] for row in found} - {"cold"}
+    assert {item[0] for user, item in brought if user[0] == "b"} == {"b"}
+    assert set(brought) - {(user, item) for user, item, _ in events()}, "some of it is new to the user"
+    scores = [row["user_cf_score"] for row in found if row["as_of"] == RUN_DATE]
+    assert min(scores) >= 0 and 0.5 < max(scores) <= 1
+
+
+def test_users_are_compared_by_what_they_had_before_the_models_day(spark: SparkSession) -> None:
+    rows = [("x", "a0", 20), ("x", "a1", 3), ("y", "a2", 7), ("z", "a3", 0)]
+    days = tuple((day - people.EPOCH).days for day in AS_OFS)
+    compared = peers.sample(history_of(spark, rows), 3, days).collect()
+    assert {(row.user_id, row.model): row["items"] for row in compared} == {
+        ("x", 0): [0], ("x", 1): [1, 0], ("y", 0): [], ("y", 1): [2], ("z", 0): [], ("z", 1): [],
+    }  # fmt: skip
+    many = [(f"u{n}", "a0", 20) for n in range(400)]
+    drawn = peers.sample(history_of(spark, many), 4 * peers.SAMPLE, days).where("model = 0").collect()
+    assert 60 <= len(drawn) <= 140, "a quarter of them, as if there were four times as many as are compared"
 
 
 def test_content_brings_more_of_a_users_taste_and_nothing_the_user_had(found: list[dict[str, Any]]) -> None:
@@ -254,7 +288,7 @@ def test_an_item_nobody_had_or_saw_is_a_candidate_of_those_whose_items_it_is_lik
     shop = replace(shop, candidates=allowed, popular=[np.arange(97)], new=new)
     users = [person("u", history=[event(18_990, 3)]), person("v", history=[event(18_990, 4)]), person("cold")]
     retriever = candidates._retriever(
-        shop, replace(unlearnt(), vectors=vectors), Limits(9, 9, 9, 9, WINDOW, 1.0, everything, 9, 5, 9, 9)
+        shop, replace(unlearnt(), vectors=vectors), Limits(9, 9, 9, 9, WINDOW, 1.0, everything, 9, 5, 9, 9, 9)
     )
     found = pa.Table.from_batches(retriever(iter([pa.RecordBatch.from_pylist(users, PEOPLE)]))).to_pandas()
     cold = found[found["item"].isin([liked, other, old])]

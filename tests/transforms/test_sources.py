@@ -25,6 +25,7 @@ def test_the_best_are_allowed_have_a_score_and_ties_go_by_number() -> None:
     assert sources.best(score, allowed, 9).tolist() == [1, 2, 0]
     assert sources.best(score, allowed, 1).tolist() == [1]
     assert sources.best(score, allowed, 0).tolist() == []
+    assert sources.best(np.where(score == 2.0, np.nan, score), allowed, 9).tolist() == [0]
 
 
 def test_categories_take_turns_by_demand_and_none_has_more_than_its_cap() -> None:
