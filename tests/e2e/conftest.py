@@ -41,18 +41,23 @@ class Night:
         subprocess.run([sys.executable, "-c", POSTGRES], cwd=ROOT, env=self.environment, check=True, timeout=120)
         self.environment["WAREHOUSE_URL"] = canary.with_password(self.address("warehouse_url"))
 
+    def start(self, *words: str) -> "subprocess.Popen[str]":
+        """A command that goes on in the background."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "jobs", *words], cwd=self.folder,
+            env={**self.environment, "NIGHTLIFT_SITES": "my-shop/sites"}, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
     def command(self, *words: str, fails: bool = False) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "jobs", *words],
-            cwd=self.folder,
-            env={**self.environment, "NIGHTLIFT_SITES": "my-shop/sites"},
-            text=True,
-            capture_output=True,
-            timeout=900,
-            check=False,
-        )
-        assert (done.returncode != 0) == fails, f"{words}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return done.stdout if not fails else done.stderr
+        """What a command says; AssertionError where it fails, or does not although it should."""
+        return self.end(self.start(*words), fails)
+
+    def end(self, command: "subprocess.Popen[str]", fails: bool = False) -> str:
+        """What a command said that was started."""
+        said, errors = command.communicate(timeout=900)
+        assert (command.returncode != 0) == fails, f"{command.args}: exit {command.returncode}\n{said}\n{errors}"
+        return errors if fails else said
 
     def rows(self, query: str) -> list[tuple[object, ...]]:
         with psycopg.connect(self.command("warehouse-url").strip()) as connection:
@@ -61,6 +66,10 @@ class Night:
     def address(self, key: str) -> str:
         """Address of a service."""
         return str(json.loads((self.folder / "home" / "services.json").read_text())[key])
+
+    def process(self, name: str) -> int:
+        """Process id of a service."""
+        return int(json.loads((self.folder / "home" / "services.json").read_text())["processes"][name]["pid"])
 
     @property
     def password(self) -> str:

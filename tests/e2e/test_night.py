@@ -1,14 +1,18 @@
 """One real night through the scheduler on a small generated shop, then what must hold of the next ones, in order."""
 
 import json
+import time
 from datetime import date, timedelta
 
+import psutil
 import psycopg
 
 from tests.e2e import person
 from tests.e2e.conftest import Night
 
 RUN_DATE, USERS, LIST_LENGTH = date(2024, 3, 4), 400, 5  # of the tutorial
+LATER = RUN_DATE + timedelta(days=7)
+KILLED_IN = "build_features"
 
 
 def test_every_user_gets_one_full_list_in_order(night: Night, first: tuple[object, ...]) -> None:
@@ -55,10 +59,48 @@ def test_the_run_says_in_airflow_what_it_published_and_where_to_look(night: Nigh
     }
 
 
-def test_the_next_night_publishes_and_rollback_returns(night: Night, first: tuple[object, ...]) -> None:
-    later = RUN_DATE + timedelta(days=7)
-    night.command("run", "--site", "corner", "--date", later.isoformat())
-    assert night.published()[1] == later
+def tries(night: Night) -> dict[str, tuple[str, int]]:
+    """State and try of every task of the newest run."""
+    with psycopg.connect(night.address("airflow_database_url")) as connection:
+        found = connection.execute(
+            "SELECT task_id, state, try_number FROM task_instance WHERE run_id ="
+            " (SELECT run_id FROM dag_run WHERE dag_id = 'nightly_corner' ORDER BY id DESC LIMIT 1)"
+        )
+        return {task: (state, number) for task, state, number in found}
+
+
+def family(scheduler: psutil.Process, job: str) -> list[psutil.Process]:
+    """What the scheduler started, once this job is among it."""
+    found = scheduler.children(recursive=True)
+    commands = [one.info["cmdline"] for one in psutil.process_iter(["cmdline"]) if one in found]
+    return found if job in str(commands) else []
+
+
+def test_the_next_night_ends_well_although_the_scheduler_is_killed_in_the_middle(
+    night: Night, first: tuple[object, ...]
+) -> None:
+    run = night.start("run", "--site", "corner", "--date", LATER.isoformat())
+    scheduler = psutil.Process(night.process("airflow-scheduler"))
+    until = time.monotonic() + 600
+    while not (left := family(scheduler, f"jobs.{KILLED_IN}")):
+        assert run.poll() is None and time.monotonic() < until, tries(night)
+        time.sleep(0.2)
+    scheduler.kill()
+    assert "starting airflow-scheduler again" in night.command("up")
+    alive = psutil.wait_procs(left, timeout=10)[1]
+    assert not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE], "they would go on beside the next try"
+    assert "published" in night.end(run)
+    after = tries(night)
+    assert {state for state, _ in after.values()} == {"success"} and after[KILLED_IN][1] > 1
+    assert night.published()[1] == LATER
+    loaded = "select run_date, count(*), count(distinct version_id) from mart.recommendations_history group by 1"
+    assert set(night.rows(loaded)) == {(day, USERS * LIST_LENGTH, 1) for day in (RUN_DATE, LATER)}
+
+
+def test_status_and_explain_tell_of_the_next_night_and_rollback_returns(
+    night: Night, first: tuple[object, ...]
+) -> None:
+    assert night.published()[1] == LATER
     assert len(json.loads(night.command("status", "--site", "corner", "--json"))) == 2
     shown = json.loads(night.command("explain", "--site", "corner", "--user", "user-0001", "--json"))
     assert len(shown) == LIST_LENGTH and all(row["reason"] for row in shown)
