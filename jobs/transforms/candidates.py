@@ -1,4 +1,4 @@
-"""Retrieval: a user's repeats, what is popular, item neighbours and latent factors, merged user by user, with features.
+"""Retrieval: what every source (contracts.SOURCES) brings a user, merged user by user, with features.
 
 Item-sized models travel with the task; users never leave the executors, and no table of users x items is made.
 """

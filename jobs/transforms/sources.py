@@ -44,7 +44,11 @@ def best(score: np.ndarray, allowed: np.ndarray, most: int) -> np.ndarray:
     usable = np.flatnonzero(allowed & (score > 0))
     if most <= 0 or not len(usable):
         return usable[:0]
-    return usable[np.lexsort((usable, -score[usable]))[:most]]
+    value = score[usable]
+    if len(usable) > most:  # only what may be among them is sorted
+        few = value >= np.partition(value, len(value) - most)[len(value) - most]
+        usable, value = usable[few], value[few]
+    return usable[np.lexsort((usable, -value))[:most]]
 
 
 def rise(week: np.ndarray, month: np.ndarray) -> np.ndarray:

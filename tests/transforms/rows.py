@@ -3,11 +3,14 @@
 from datetime import date
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
 from jobs.tables import contracts
-from jobs.transforms import pairs, people
+from jobs.transforms import candidates, pairs, people
+from jobs.transforms.peers import Peers
 from jobs.transforms.shown import Shown
 
 QUIET = (
@@ -35,6 +38,7 @@ PEOPLE = pa.schema(
         "listed": _lists(item=pa.int32(), rank=pa.int32(), score=pa.float64()),
     }
 )  # a row of ``people`` as retrieval reads it
+ABOUT = ("item_rebuy_rate", "item_gap_days", "item_days_per_user", "item_new_users_56d", "item_trend_91d")
 
 
 def event(day: int, item: int, **given: float) -> dict[str, float]:
@@ -64,3 +68,15 @@ def feature_rows(
     about = pairs.things(shown.run_date, known["item_id"].tolist(), known["category"], item_features.toPandas())
     asked = spark.createDataFrame(keys, "user_id string, item_id string, as_of date")
     return [row.asDict() for row in pairs.for_pairs(asked, everyone, numbers, about).collect()]
+
+
+def things(days: list[int], category: np.ndarray) -> pairs.Things:
+    """Items of which no feature is known."""
+    nothing = np.full((len(category), len(contracts.ITEM_FEATURES)), np.nan, np.float32)
+    return pairs.Things(days[-1], category, dict.fromkeys(days, nothing))
+
+
+def unlearnt() -> candidates.Models:
+    """A hundred items of which no model knows anything; each says something of its own."""
+    alike = Peers.of(pd.DataFrame({"user_id": [], "items": []}), 100)
+    return candidates.Models([np.zeros((100, 2))], [np.full((100, 1), -1)], [np.zeros((100, 1))], np.eye(100), [alike])

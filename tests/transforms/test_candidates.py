@@ -1,23 +1,19 @@
 """Retrieval in a shop of two tastes: neighbours, availability, what a label may know, and users without a past."""
 
-from dataclasses import replace
 from datetime import date, timedelta
 from random import Random
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from jobs.models import selection
-from jobs.models.selection import Mix
 from jobs.tables import contracts
-from jobs.transforms import candidates, histories, pairs, peers, people
+from jobs.transforms import candidates, histories, peers, people
 from jobs.transforms.peers import Peers
 from jobs.transforms.sources import Limits
-from tests.transforms.rows import PEOPLE, QUIET, event, person
+from tests.transforms.rows import ABOUT, PEOPLE, QUIET, event, person, things, unlearnt
 
 RUN_DATE = date(2024, 3, 1)
 WINDOW = 7
@@ -38,7 +34,6 @@ LIMITS = Limits(
 )
 RISING = "a7"
 RISE = np.where(np.array(ITEMS) == RISING, 3.0, -1.0)
-ABOUT = ("item_rebuy_rate", "item_gap_days", "item_days_per_user", "item_new_users_56d", "item_trend_91d")
 Events = list[tuple[str, str, int]]
 
 
@@ -71,11 +66,6 @@ def catalogue() -> candidates.Catalogue:
         ITEMS, days, allowed, popular, [0, 1], category, about, things(days, category), np.zeros(len(ITEMS), np.int64),
         [RISE] * 2, [np.ones(len(ITEMS))] * 2, np.zeros((2, len(ITEMS)), dtype=bool),
     )  # fmt: skip
-
-
-def things(days: list[int], category: np.ndarray) -> pairs.Things:
-    nothing = np.full((len(category), len(contracts.ITEM_FEATURES)), np.nan, np.float32)
-    return pairs.Things(days[-1], category, dict.fromkeys(days, nothing))
 
 
 def history_of(spark: SparkSession, rows: Events) -> DataFrame:
@@ -214,36 +204,6 @@ def test_the_best_of_each_category_are_for_new_users_only(found: list[dict[str, 
     assert sorted(brought) == sorted(("cold", item) for kind in "ab" for item in [i for i in best if i[0] == kind][:3])
 
 
-def shop_of_one_big_category() -> candidates.Catalogue:
-    """Of 100 items the 60 most popular are of one category; four categories share the others."""
-    category = np.r_[np.zeros(60, np.int64), np.arange(40) % 4 + 1]
-    return candidates.Catalogue(
-        [f"{n:02d}" for n in range(100)], [19_000], np.ones((1, 100), dtype=bool), [np.arange(100)], [0], category,
-        [dict.fromkeys(ABOUT, np.ones(100))], things([19_000], category), np.zeros(100, np.int64),
-        [np.zeros(100)], [np.arange(100, 0, -1.0)], np.zeros((1, 100), dtype=bool),
-    )  # fmt: skip
-
-
-def unlearnt() -> candidates.Models:
-    """A hundred items of which no model knows anything; each says something of its own."""
-    alike = Peers.of(pd.DataFrame({"user_id": [], "items": []}), 100)
-    return candidates.Models([np.zeros((100, 2))], [np.full((100, 1), -1)], [np.zeros((100, 1))], np.eye(100), [alike])
-
-
-def test_a_user_without_any_history_gets_a_full_list_of_several_categories() -> None:
-    length, cap = 20, 5
-    limits = Limits(200, length, 60, 60, WINDOW, trending=20, per_category=cap)
-    nobody = pa.RecordBatch.from_pylist([person("nobody")], PEOPLE)
-    shop = shop_of_one_big_category()
-    (batch,) = candidates._retriever(shop, unlearnt(), limits)(iter([nobody]))
-    mine = batch.to_pandas()
-    kind = shop.category[mine["item"]]
-    facets = selection.Facets(np.zeros(len(mine), np.int64), kind, *([np.full(len(mine), -1)] * 3))
-    listed = selection.select(np.arange(len(mine)), -mine["popularity_rank"].to_numpy(), facets, Mix(length, cap))
-    assert len(set(mine["item"][listed])) == length
-    assert np.bincount(kind[listed]).max() == cap, "the most popular alone are all of one category"
-
-
 def test_those_with_the_same_items_bring_the_rest_of_theirs(found: list[dict[str, Any]]) -> None:
     brought = [(row["user_id"], row["item_id"]) for row in found if row["from_user_cf"] and row["as_of"] == RUN_DATE]
     assert {user for user, _ in brought} == {row["user_id"] for row in found} - {"cold"}
@@ -274,27 +234,6 @@ def test_content_brings_more_of_a_users_taste_and_nothing_the_user_had(found: li
     assert kinds == {("b", "b")}
     scores = {row["item_id"]: row["content_score"] for row in found if row["user_id"] == "b3"}
     assert {item[0]: value for item, value in scores.items()} == {"a": 0.0, "b": 1.0}
-
-
-@pytest.mark.parametrize("everything", [False, True])
-def test_an_item_nobody_had_or_saw_is_a_candidate_of_those_whose_items_it_is_like(everything: bool) -> None:
-    shop = shop_of_one_big_category()
-    liked, other, old = 97, 98, 99  # none of them is a candidate otherwise, and ``old`` is no newcomer
-    allowed, new = shop.candidates.copy(), np.zeros((1, 100), dtype=bool)
-    allowed[0, [liked, other, old]] = False
-    new[0, [liked, other]] = True
-    vectors = np.eye(100)
-    vectors[[liked, old]] = vectors[3]
-    shop = replace(shop, candidates=allowed, popular=[np.arange(97)], new=new)
-    users = [person("u", history=[event(18_990, 3)]), person("v", history=[event(18_990, 4)]), person("cold")]
-    retriever = candidates._retriever(
-        shop, replace(unlearnt(), vectors=vectors), Limits(9, 9, 9, 9, WINDOW, 1.0, everything, 9, 5, 9, 9, 9)
-    )
-    found = pa.Table.from_batches(retriever(iter([pa.RecordBatch.from_pylist(users, PEOPLE)]))).to_pandas()
-    cold = found[found["item"].isin([liked, other, old])]
-    assert cold[["user_id", "item"]].to_numpy().tolist() == [["u", liked]]
-    assert cold["sources"].tolist() == [1 << contracts.SOURCES.index("from_new")]
-    assert cold["content_score"].tolist() == [1.0] and cold["popularity_rank"].isna().all()
 
 
 def test_users_of_an_item_are_counted_before_the_day(spark: SparkSession) -> None:
