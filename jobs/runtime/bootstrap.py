@@ -105,7 +105,11 @@ def _install():
         _run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "uv"], "install uv")
     _say("installing the locked packages (a minute or two)")
     base = [uv, "pip", "install", "--quiet", "--python", python, "--no-deps"]
-    _run(base + ["-r", "requirements.txt"], "install requirements.txt")
+    try:
+        _run(base + ["-r", "requirements.txt"], "install requirements.txt")
+    except CannotSetUp:  # a proxy's certificate is known to the machine, as pip asks it, and not to uv by itself
+        base.append("--system-certs")
+        _run(base + ["-r", "requirements.txt"], "install requirements.txt")
     _say("installing the demo data package and the tests' reference package")
     _run(base + ["--group", "demo", "--group", "reference"], "install the groups demo and reference")
     with open(os.path.join(VENV, ".nightlift-lock"), "w") as record:
