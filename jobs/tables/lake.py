@@ -113,6 +113,7 @@ class Lake:
         earlier = [] if table.incremental is None else list(reversed(self.dates(table)))
         for day in [self.date, *earlier] if before is None else earlier:
             manifest = self.manifest(table, day)
+            self._require(table, day, manifest["schema"])
             start = date.fromisoformat(manifest["covers"][0]) if manifest["covers"] else None
             files = tuple(f"{self._folder(table.name, day)}/{entry['path']}" for entry in manifest["files"])
             if end is None or start is None or start < end:  # else later nights looked further back than this one
@@ -121,6 +122,15 @@ class Lake:
             if start is None or start <= FIRST_DAY:
                 break
         return chain[::-1]
+
+    def _require(self, table: Table, day: date, found: Iterable[str]) -> None:
+        """DataError where an earlier version of Nightlift wrote a partition without a column that is never null."""
+        missing = [name for name, kind in table.columns.items() if not kind.endswith("?") and name not in found]
+        if missing:
+            raise DataError(
+                f"{table.name} of {day} has no column {', '.join(missing)}: an earlier Nightlift wrote it; remove"
+                f" {self.root}/{table.name} and run the night again"
+            )
 
     def history(self, table: Table, before: date | None = None) -> list[Part]:
         """Parts that together hold every row of an incremental table before the run date once.
