@@ -48,19 +48,18 @@ def _clean(job: JobArgs, lake: Lake, spark: SparkSession, bounds: clean.Bounds) 
     marked: dict[str, DataFrame] = {}
     rows: dict[str, int] = {}
     for raw_table, table in PAIRS:
-        raw = lake.read_spark(spark, raw_table, tonight_only=True)
+        raw, covers = lake.read_spark(spark, raw_table, tonight_only=True), _covers(lake.manifest(raw_table))
         if table in (contracts.USERS, contracts.ITEMS):
             frame = clean.users(raw) if table is contracts.USERS else clean.items(raw, bounds)
         else:
             known = (lake.read_spark(spark, contracts.USERS), lake.read_spark(spark, contracts.ITEMS))
             check = clean.interactions if table is contracts.INTERACTIONS else clean.exposures
-            frame = check(raw, *known, bounds)
+            earlier = lake.read_before(spark, table, covers[0]) if covers else None
+            frame = check(raw, *known, bounds, earlier)
         if table is contracts.INTERACTIONS:
             frame = _read_feedback(job, lake, frame)
         marked[table.name] = frame
-        rows[table.name] = lake.write_spark(
-            table, clean.kept(frame), covers=_covers(lake.manifest(raw_table)), inputs=[raw_table]
-        )
+        rows[table.name] = lake.write_spark(table, clean.kept(frame), covers=covers, inputs=[raw_table])
     whole = spark.createDataFrame([], contracts.QUARANTINE.spark_ddl)
     for raw_table, table in PAIRS:
         if rows[table.name] != lake.manifest(raw_table)["rows"]:  # a table that lost nothing is not read again

@@ -25,10 +25,14 @@ FEATURE_DAYS = 35  # the longest exposure window of a feature, and a week to spa
 
 
 def covered(args: JobArgs, lake: Lake, table: Table) -> tuple[date, date] | None:
-    """Days [start, end) tonight's extract holds: from the last night less the late days, or the whole past."""
+    """Days [start, end) tonight's extract holds: from the last night less the late days, or the whole past.
+
+    A night that stopped before its rows were cleaned is none: whatever failed it, its days are read again.
+    """
     if table.incremental is None:
         return None
-    before = lake.dates(table)
+    cleaned = raw.name(table)
+    before = [night for night in lake.dates(table) if lake.has(cleaned, night)]
     if before:
         return before[-1] - timedelta(days=args.site.late_days), args.date
     return FIRST_DAY, args.date

@@ -41,11 +41,13 @@ def headline(metrics: pa.Table) -> dict[str, Estimate | float]:
 
 
 def publish(args: JobArgs, lake: Lake, lists: pa.Table, metrics: pa.Table, verdict: str) -> dict[str, Any]:
-    """Load, audit and point; then the models of the published version become champions.
+    """Load, audit and point; then the models of the published version become champions. A dry run undoes its load.
 
     The uplift model is one of them only where the lists rest on it: with a failed gate they have no uplift_version.
     """
     beside = {table.name: lake.read_arrow(table, table.names) for table in BESIDE} | {RUN_METRICS.name: metrics}
+    if args.dry_run:
+        return versions.rehearse(args.site, args.environment, lists, beside, verdict)
     done = versions.publish(args.site, args.environment, lists, beside, verdict, args.force)
     if done["state"] != "kept":
         made_by = {"ranker": done["ranker_version"], "uplift": done["uplift_version"]}
@@ -73,19 +75,8 @@ def rows_by_table(lake: Lake) -> dict[str, int]:
     return {table.name: int(lake.manifest(table)["rows"]) for table in (RECOMMENDATIONS, *BESIDE, RUN_METRICS)}
 
 
-def rehearse(lists: pa.Table) -> dict[str, Any]:
-    """What would be published."""
-    version = lists["version_id"][0].as_py()
-    return {
-        "state": "dry run",
-        "version_id": version,
-        "rows": lists.num_rows,
-        "checksum": versions.checksum(lists),
-    }
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    """Publish RECOMMENDATIONS and the tables beside them; a dry run moves nothing."""
+    """Publish RECOMMENDATIONS and the tables beside them; a dry run audits them and keeps nothing."""
     args = JobArgs.parse(argv)
     with versions.alone(args.site, args.environment):
         _finish(args, Lake(args))
@@ -98,7 +89,7 @@ def _finish(args: JobArgs, lake: Lake) -> None:
     lists = lake.read_arrow(RECOMMENDATIONS, RECOMMENDATIONS.names)
     metrics = lake.read_arrow(RUN_METRICS, RUN_METRICS.names)
     with tracking.nested_run(args, "publish", [RECOMMENDATIONS]):
-        done = rehearse(lists) if args.dry_run else publish(args, lake, lists, metrics, verdict)
+        done = publish(args, lake, lists, metrics, verdict)
         mlflow.log_metric("rows", done["rows"])
         mlflow.set_tags({name: done[name] for name in ("version_id", "state", "checksum")})
     note = f"{done['state']}: version {done['version_id']} of {args.date}, {done['rows']:,} rows; {verdict}"

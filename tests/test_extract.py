@@ -40,6 +40,21 @@ def test_the_next_night_takes_what_is_new_and_the_late_days(loaded: JobArgs) -> 
     assert len(lake.history(contracts.RAW_INTERACTIONS)) == 2
 
 
+def test_days_of_nights_that_stopped_before_cleaning_are_read_again(loaded: JobArgs) -> None:
+    night(loaded, FIRST)
+    run_sql(
+        loaded,
+        "INSERT INTO {raw}.interactions (event_id, user_id, item_id, event_type, event_ts) VALUES"
+        " ('e4', 'u1', 'i1', 'view', '2024-01-11T00:00:00Z'), ('e5', 'u1', 'i1', 'view', '2024-01-19T00:00:00Z')",
+    )
+    for day in (SECOND, date(2024, 1, 18)):
+        night(loaded, day, cleaned=False)
+    lake = night(loaded, date(2024, 1, 20))
+    assert events(lake) == ["e3", "e4", "e5"], "three days before the 18th would have lost the 10th and the 11th"
+    assert lake.manifest(contracts.RAW_INTERACTIONS)["covers"] == ["2024-01-06", "2024-01-20"]
+    assert events(night(loaded, date(2024, 1, 21))) == ["e5"]
+
+
 def test_rows_dated_on_or_after_the_run_date_change_nothing(loaded: JobArgs) -> None:
     digests = [entry["sha256"] for entry in night(loaded, FIRST).manifest(contracts.RAW_INTERACTIONS)["files"]]
     run_sql(loaded, "DELETE FROM {raw}.interactions WHERE event_ts >= '2024-01-09T00:00:00Z'")

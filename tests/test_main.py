@@ -25,6 +25,7 @@ def call(*words: str, home: Path, **given: str) -> subprocess.CompletedProcess[s
         (["run", "--site", "nowhere"], "no site 'nowhere'"),
         (["warehouse-url"], "run `make up`"),
         (["airflow", "dags", "list"], "no Airflow runs"),
+        (["postgres"], "which program?"),
     ],
 )
 def test_setup_error_is_one_line_and_exit_code_3(words: list[str], said: str, tmp_path: Path) -> None:
@@ -59,7 +60,7 @@ def test_failed_install_says_what_to_do(said: str, told: str) -> None:
 
 COMMANDS = (
     "up", "stop", "clean", "run", "test", "load", "status", "rollback", "explain", "simulate", "airflow",
-    "warehouse-url",
+    "postgres", "warehouse-url",
 )  # fmt: skip
 
 

@@ -114,6 +114,14 @@ def test_a_dry_run_moves_nothing_and_says_what_it_would_publish(job: JobArgs) ->
     assert nested(night).data.tags["checksum"] == checksum
 
 
+def test_a_dry_run_of_a_night_that_came_out_otherwise_says_so(job: JobArgs) -> None:
+    run(write(job, "aaaaaaaa", MONDAY))
+    other = write(job, "aaaaaaaa", MONDAY, score=0.25)
+    with pytest.raises(DataError, match="the night is not deterministic"):
+        run(other, "--dry-run")
+    assert loaded(job) == {"aaaaaaaa": True}
+
+
 def test_an_older_night_is_loaded_but_moves_no_alias(job: JobArgs) -> None:
     run(write(job, "bbbbbbbb", TUESDAY, uplift="2"))
     older = write(job, "aaaaaaaa", MONDAY)
@@ -135,10 +143,13 @@ def test_the_same_night_again_changes_no_alias(job: JobArgs) -> None:
     assert parent(night).data.tags["state"] == "unchanged"
 
 
-def test_a_failed_audit_publishes_nothing_and_fails_the_night(job: JobArgs) -> None:
+@pytest.mark.parametrize("flags", [(), ("--dry-run",)])
+def test_a_failed_audit_publishes_nothing_and_fails_the_night_and_its_rehearsal(
+    job: JobArgs, flags: tuple[str, ...]
+) -> None:
     night = write(job, "aaaaaaaa", MONDAY, score=float("nan"))
     with pytest.raises(DataError, match="not a finite number"):
-        run(night)
+        run(night, *flags)
     assert loaded(job) == {}
     assert champion(job, "ranker") == (None, None)
     assert (parent(night).info.status, nested(night).info.status) == ("FAILED", "FAILED")

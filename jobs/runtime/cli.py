@@ -302,6 +302,21 @@ def airflow_command(context: typer.Context) -> None:
     raise typer.Exit(subprocess.call([sys.executable, "-m", "airflow", *context.args], cwd=ROOT, env=given))
 
 
+@app.command("postgres", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def postgres_command(context: typer.Context) -> None:
+    """A program of PostgreSQL itself, on the databases warehouse, airflow and mlflow of this machine.
+
+    \b
+    Examples:
+      python -m jobs postgres psql
+      python -m jobs postgres pg_dump --format custom --file warehouse.dump warehouse
+    """
+    if not context.args:
+        raise SetupError("which program? psql, pg_dump and pg_restore are among them; see --help")
+    program, given = services.postgres_program(Environment.load(), context.args[0])
+    raise typer.Exit(subprocess.call([program, *context.args[1:]], env=given))
+
+
 @app.command("warehouse-url")
 def warehouse_url() -> None:
     """The libpq URL of the warehouse.

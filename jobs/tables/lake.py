@@ -107,12 +107,13 @@ class Lake:
         ]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
-    def _history(self, table: Table) -> list[tuple[dict[str, Any], Part]]:
+    def _history(self, table: Table, before: date | None = None) -> list[tuple[dict[str, Any], Part]]:
         chain = []
-        end: date | None = None
-        days = [self.date] if table.incremental is None else [self.date, *reversed(self.dates(table))]
-        for day in days:
+        end = before
+        earlier = [] if table.incremental is None else list(reversed(self.dates(table)))
+        for day in [self.date, *earlier] if before is None else earlier:
             manifest = self.manifest(table, day)
+            self._require(table, day, manifest["schema"])
             start = date.fromisoformat(manifest["covers"][0]) if manifest["covers"] else None
             files = tuple(f"{self._folder(table.name, day)}/{entry['path']}" for entry in manifest["files"])
             if end is None or start is None or start < end:  # else later nights looked further back than this one
@@ -122,12 +123,22 @@ class Lake:
                 break
         return chain[::-1]
 
-    def history(self, table: Table) -> list[Part]:
+    def _require(self, table: Table, day: date, found: Iterable[str]) -> None:
+        """DataError where an earlier version of Nightlift wrote a partition without a column that is never null."""
+        missing = [name for name, kind in table.columns.items() if not kind.endswith("?") and name not in found]
+        if missing:
+            raise DataError(
+                f"{table.name} of {day} has no column {', '.join(missing)}: an earlier Nightlift wrote it; remove"
+                f" {self.root}/{table.name} and run the night again"
+            )
+
+    def history(self, table: Table, before: date | None = None) -> list[Part]:
         """Parts that together hold every row of an incremental table before the run date once.
 
-        DataError names the file that is not as it was written.
+        With ``before`` only what earlier nights wrote, and of it the days before that day. DataError names the file
+        that is not as it was written.
         """
-        chain = self._history(table)
+        chain = self._history(table, before)
         entries = [entry for manifest, _ in chain for entry in manifest["files"]]
         infos = self.fs.get_file_info([file for _, part in chain for file in part.files])
         for entry, info in zip(entries, infos, strict=True):
@@ -270,9 +281,17 @@ class Lake:
 
     def read_spark(self, spark: "SparkSession", table: Table, tonight_only: bool = False) -> "DataFrame":
         """The table in Spark: tonight's partition, or for an incremental table its whole seamless past."""
+        parts = self.history(table)[-1:] if tonight_only else self.history(table)
+        return self._frame(spark, table, parts)
+
+    def read_before(self, spark: "SparkSession", table: Table, day: date) -> "DataFrame | None":
+        """What earlier nights wrote of the days before ``day``; None where there is nothing."""
+        parts = self.history(table, day)
+        return self._frame(spark, table, parts) if parts else None
+
+    def _frame(self, spark: "SparkSession", table: Table, parts: Sequence[Part]) -> "DataFrame":
         from pyspark.sql import functions as F
 
-        parts = self.history(table)[-1:] if tonight_only else self.history(table)
         frames = []
         for part in parts:
             frame = spark.read.parquet(*(self._spark_path(file) for file in part.files))

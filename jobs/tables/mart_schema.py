@@ -14,6 +14,7 @@ import psycopg
 from psycopg import sql
 
 from jobs.runtime.environment import Environment
+from jobs.runtime.errors import SetupError
 from jobs.tables import roles, warehouse
 
 TABLES = (
@@ -121,6 +122,7 @@ def make(connection: warehouse.Connection, schema: str) -> None:
     """The mart, where it or a part of it is missing, as the login; tables, views and grants are the owner's."""
     if _marks(connection, schema) == [MARK]:
         return
+    _refuse_newer(connection, schema)
     roles.make(connection)
     warehouse.lock(connection, f"nightlift ddl {schema}")
     name, owner = warehouse.ident(schema), warehouse.ident(roles.OWNER)
@@ -135,6 +137,17 @@ def make(connection: warehouse.Connection, schema: str) -> None:
     comment = sql.SQL("COMMENT ON VIEW {} IS {}").format(warehouse.ident(schema, LISTS), sql.Literal(MARK))
     warehouse.execute(connection, comment)
     warehouse.execute(connection, sql.SQL("SET LOCAL ROLE NONE"))
+
+
+def _refuse_newer(connection: warehouse.Connection, schema: str) -> None:
+    """SetupError where a table has columns of a version to come: what this one made of it would be wrong."""
+    for table, known in columns().items():
+        unknown = sorted(set(warehouse.column_types(connection, schema, table)) - set(known))
+        if unknown:
+            raise SetupError(
+                f"{schema}.{table} has columns that this version does not know ({', '.join(unknown)}): a newer"
+                " Nightlift made it; update the clone, or restore the backup from before"
+            )
 
 
 def _taken_over(connection: warehouse.Connection, schema: str) -> list[sql.Composed]:

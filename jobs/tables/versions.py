@@ -74,36 +74,68 @@ def publish(
     'kept' (loaded, but a newer run date, or what a rollback chose, stays published). Raises DataError where an audit
     fails or a version_id comes with other rows than before; nothing has changed then.
     """
-    mart = site.warehouse.mart_schema
-    if not lists.num_rows:
-        raise DataError(f"the new version of {mart}.recommendations has no rows; nothing was published")
-    head = {name: lists[name][0].as_py() for name in ("version_id", "run_date", "ranker_version", "uplift_version")}
-    head |= {"mlflow_run_id": lists["mlflow_run_id"][0].as_py(), "rows": lists.num_rows, "checksum": checksum(lists)}
-    version = str(head["version_id"])
-    if not re.fullmatch(r"[0-9a-f]{8,40}", version):
-        raise DataError(f"version_id {version!r} is not a hash")
+    mart, head = site.warehouse.mart_schema, _head(site, lists)
     with warehouse.adbc_connect(environment) as connection:
-        mart_schema.make(connection, mart)
-        lock(connection, mart)
-        roles.act_as(connection, roles.LOADER)
-        query = (
-            "SELECT checksum, dropped_at IS NOT NULL, published_at IS NOT NULL FROM {versions}"
-            " WHERE version_id = {version}"
-        )
-        known = _select(connection, query, mart, version=version)
-        if known and known[0][0] != head["checksum"]:
-            raise DataError(
-                f"version {version} was loaded before with other rows (checksum {known[0][0][:12]}, now"
-                f" {head['checksum'][:12]}); the night is not deterministic: nothing was published"
-            )
-        if not known or known[0][1]:
-            _load(connection, site, lists, beside, head, verdict)
+        is_new, known = _load_once(connection, site, lists, beside, head, verdict)
+        if is_new:
             connection.commit()
             _outwait_readers(connection, mart)
             lock(connection, mart)
-        state = _point(connection, mart, head, verdict, force, known=bool(known) and known[0][2])
+        state = _point(connection, mart, head, verdict, force, known)
         connection.commit()
     return head | {"state": state}
+
+
+def rehearse(
+    site: Site, environment: Environment, lists: pa.Table, beside: Mapping[str, pa.Table], verdict: str
+) -> Row:
+    """Load and audit a version as ``publish`` does, then undo it; state is 'dry run', and errors are the same."""
+    head = _head(site, lists)
+    with warehouse.adbc_connect(environment) as connection:
+        _load_once(connection, site, lists, beside, head, verdict)
+        connection.rollback()
+    return head | {"state": "dry run"}
+
+
+def _head(site: Site, lists: pa.Table) -> Row:
+    """What is said of a version in ``versions`` and ``published``."""
+    if not lists.num_rows:
+        raise DataError(
+            f"the new version of {site.warehouse.mart_schema}.recommendations has no rows; nothing was published"
+        )
+    head = {name: lists[name][0].as_py() for name in ("version_id", "run_date", "ranker_version", "uplift_version")}
+    head |= {"mlflow_run_id": lists["mlflow_run_id"][0].as_py(), "rows": lists.num_rows, "checksum": checksum(lists)}
+    if not re.fullmatch(r"[0-9a-f]{8,40}", str(head["version_id"])):
+        raise DataError(f"version_id {head['version_id']!r} is not a hash")
+    return head
+
+
+def _load_once(
+    connection: warehouse.adbc.Connection,
+    site: Site,
+    lists: pa.Table,
+    beside: Mapping[str, pa.Table],
+    head: Row,
+    verdict: str,
+) -> tuple[bool, bool]:
+    """Load and audit a version that is not there; whether it was new, and whether it has been published before."""
+    mart, version = site.warehouse.mart_schema, str(head["version_id"])
+    mart_schema.make(connection, mart)
+    lock(connection, mart)
+    roles.act_as(connection, roles.LOADER)
+    query = (
+        "SELECT checksum, dropped_at IS NOT NULL, published_at IS NOT NULL FROM {versions} WHERE version_id = {version}"
+    )
+    known = _select(connection, query, mart, version=version)
+    if known and known[0][0] != head["checksum"]:
+        raise DataError(
+            f"version {version} was loaded before with other rows (checksum {known[0][0][:12]}, now"
+            f" {head['checksum'][:12]}); the night is not deterministic: nothing was published"
+        )
+    is_new = not known or bool(known[0][1])
+    if is_new:
+        _load(connection, site, lists, beside, head, verdict)
+    return is_new, bool(known) and bool(known[0][2])
 
 
 @contextmanager

@@ -22,7 +22,7 @@ REASONS = (
     "bot_like",
 )
 # of the cleaner alone: attributes may have any other name
-PRESENT, KEY_HASH, COPY = (f"nightlift_{name}" for name in ("present", "key_hash", "copy"))
+PRESENT, KEY_HASH, COPY, SEEN = (f"nightlift_{name}" for name in ("present", "key_hash", "copy", "seen"))
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,15 @@ def items(raw: DataFrame, bounds: Bounds) -> DataFrame:
     )
 
 
-def interactions(raw: DataFrame, user_ids: DataFrame, item_ids: DataFrame, bounds: Bounds) -> DataFrame:
-    """Events with ``event_day`` and ``reason``; ``user_ids`` and ``item_ids`` are the believed users and items."""
+def interactions(
+    raw: DataFrame, user_ids: DataFrame, item_ids: DataFrame, bounds: Bounds, earlier: DataFrame | None = None
+) -> DataFrame:
+    """Events with ``event_day`` and ``reason``; ``user_ids`` and ``item_ids`` are the believed users and items.
+
+    An event that is among the ``earlier``, of days that are not read again, is a duplicate of it.
+    """
     keys = ["event_id", "user_id", "item_id", "event_type", "event_ts"]
-    marked = _first_of_key(raw, "event_id", keys[1:], "event_ts")
+    marked = _not_again(_first_of_key(raw, "event_id", keys[1:], "event_ts"), "event_id", earlier)
     marked = _known(_known(marked, user_ids, "user_id"), item_ids, "item_id")
     quantity, value = F.col("quantity"), F.col("value")
     checks = {
@@ -82,9 +87,12 @@ def interactions(raw: DataFrame, user_ids: DataFrame, item_ids: DataFrame, bound
     return marked.withColumns(unread).select(*contracts.INTERACTIONS.names, reason.alias("reason"))
 
 
-def exposures(raw: DataFrame, user_ids: DataFrame, item_ids: DataFrame, bounds: Bounds) -> DataFrame:
-    """Exposures with ``exposed_day`` and ``reason``."""
+def exposures(
+    raw: DataFrame, user_ids: DataFrame, item_ids: DataFrame, bounds: Bounds, earlier: DataFrame | None = None
+) -> DataFrame:
+    """Exposures with ``exposed_day`` and ``reason``; the rest is as for events."""
     marked = _first_of_key(raw, "exposure_id", ["user_id", "item_id", "exposed_at"], "exposed_at")
+    marked = _not_again(marked, "exposure_id", earlier)
     marked = _known(_known(marked, user_ids, "user_id"), item_ids, "item_id")
     propensity = F.col("propensity")
     checks = {
@@ -133,6 +141,17 @@ def _first_of_key(raw: DataFrame, key: str, required: list[str], time: str | Non
     several = marked.where(F.col(KEY_HASH).isNotNull() & F.col(PRESENT)).withColumn(COPY, F.row_number().over(first))
     reason = F.when(~F.col(PRESENT), "missing_key").when(F.col(COPY) > 1, "duplicate")
     return single.unionByName(several).withColumn("reason", reason).drop(PRESENT, KEY_HASH, COPY)
+
+
+def _not_again(marked: DataFrame, key: str, earlier: DataFrame | None) -> DataFrame:
+    """Mark keys that an earlier night has kept; one column of the past is read, and only keys seen twice are sent."""
+    if earlier is None:
+        return marked
+    again = earlier.select(key).join(marked.select(key), key, how="left_semi").distinct()
+    seen = again.select(F.col(key).alias(SEEN))
+    reason = F.coalesce("reason", F.when(F.col(SEEN).isNotNull(), "duplicate"))
+    joined = marked.join(F.broadcast(seen), F.col(key) == F.col(SEEN), how="left")
+    return joined.withColumn("reason", reason).drop(SEEN)
 
 
 def _named(name: str) -> Column:

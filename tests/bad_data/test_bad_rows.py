@@ -108,6 +108,32 @@ def test_a_day_without_a_row_is_a_night_like_any_other(loaded: JobArgs, cleaned:
     assert lake.read_arrow(contracts.INTERACTIONS).num_rows == 0
 
 
+def test_an_event_that_comes_again_on_a_later_night_is_counted_once(
+    loaded: JobArgs, cleaned: Cleaned, spark: SparkSession
+) -> None:
+    """A table without a key: e1 again long after its day was read, and x1, each beside one that is new."""
+    for change in (
+        "ALTER TABLE {raw}.interactions DROP CONSTRAINT interactions_pkey",
+        "ALTER TABLE {raw}.exposures DROP CONSTRAINT exposures_pkey",
+        "INSERT INTO {raw}.interactions (event_id, user_id, item_id, event_type, event_ts, value) VALUES"
+        " ('e1', 'u1', 'i1', 'purchase', '2024-01-10T09:00Z', 9), ('e1', 'u1', 'i1', 'view', '2024-01-10T08:00Z', 9),"
+        " ('e4', 'u1', 'i1', 'purchase', '2024-01-10T08:00Z', 1), (' ', 'u1', 'i1', 'view', '2024-01-10T08:00Z', 1)",
+        "INSERT INTO {raw}.exposures (exposure_id, user_id, item_id, exposed_at) VALUES"
+        " ('x1', 'u1', 'i1', '2024-01-10T09:00Z'), ('x2', 'u1', 'i1', '2024-01-10T09:00Z')",
+    ):
+        run_sql(loaded, change)
+    assert cleaned(night(loaded, FIRST))["interactions"] == {"in": 2, "kept": 2}
+    lake = night(loaded, SECOND)
+    counts = cleaned(lake)
+    assert counts["interactions"] == {"in": 5, "kept": 2, "duplicate": 2, "missing_key": 1}
+    assert counts["exposures"] == {"in": 2, "kept": 1, "duplicate": 1}
+    past = lake.read_spark(spark, contracts.INTERACTIONS).select("event_id", "event_day").collect()
+    assert sorted((row.event_id, row.event_day.day) for row in past) == [("e1", 1), ("e2", 2), ("e3", 10), ("e4", 10)]
+    gone = [row for row in lake.read_arrow(contracts.QUARANTINE).to_pylist() if row["reason"] == "duplicate"]
+    found = sorted((row["table"], row["key"]) for row in gone)
+    assert found == [("exposures", "x1"), ("interactions", "e1"), ("interactions", "e1")]
+
+
 @pytest.fixture
 def counted(loaded: JobArgs) -> Lake:
     """Two raw rows of each table, of which the item i2 and nothing else is quarantined."""

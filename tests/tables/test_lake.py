@@ -91,6 +91,25 @@ def test_history_takes_every_day_from_the_latest_night_that_covers_it(args: JobA
     assert (new.start, new.end) == (date(2024, 1, 5), None)
 
 
+def test_a_table_that_an_earlier_version_wrote_is_read_or_refused_with_what_to_remove(args: JobArgs) -> None:
+    table, day = contracts.INTERACTIONS, date(2024, 1, 3)
+    old = replace(
+        table, columns={name: kind for name, kind in table.columns.items() if name not in ("votes", "user_id")}
+    )
+    lake = Lake(args)
+    lake.write_arrow(old, events(day).select(old.names), (FIRST_DAY, FIRST))
+    second = Lake(replace(args, date=SECOND))
+    second.write_arrow(table, events(date(2024, 1, 9)), (FIRST, SECOND))
+    folder = f"{args.environment.lake}/shop/interactions"
+    refused = f"interactions of {FIRST} has no column user_id: an earlier Nightlift wrote it; remove {folder} and run"
+    with pytest.raises(DataError, match=refused) as caught:
+        second.history(table)
+    assert "\n" not in str(caught.value)
+    nullable = replace(table, columns={name: kind for name, kind in table.columns.items() if name != "votes"})
+    lake.write_arrow(nullable, events(day).select(nullable.names), (FIRST_DAY, FIRST))
+    assert len(second.history(table)) == 2, "a column that may be null is null in what was written before"
+
+
 def test_digest_follows_content_not_attempt(args: JobArgs) -> None:
     lake = Lake(args)
     lake.write_arrow(contracts.USERS, pa.table({"user_id": ["a"]}))

@@ -6,6 +6,7 @@ import pytest
 from psycopg import sql
 
 from jobs.runtime.environment import Environment
+from jobs.runtime.errors import SetupError
 from jobs.runtime.site import Site
 from jobs.tables import mart_schema, roles, versions
 from jobs.tables import warehouse as tables
@@ -25,6 +26,11 @@ def owners(site: Site, environment: Environment) -> set[str]:
     ).format(schema=sql.Literal(site.warehouse.mart_schema))
     with tables.connect(environment) as connection:
         return {row[0] for row in tables.execute(connection, query)}
+
+
+def rows(site: Site, environment: Environment, query: str) -> list[tuple[object, ...]]:
+    with tables.connect(environment) as connection:
+        return tables.execute(connection, sql.SQL(query).format(mart=sql.Identifier(site.warehouse.mart_schema)))
 
 
 def run(site: Site, environment: Environment, *statements: str) -> None:
@@ -60,6 +66,27 @@ def test_a_mart_made_before_there_were_roles_is_taken_over_with_what_is_publishe
     versions.rollback(shop, warehouse)
     newer, older = versions.status(shop, warehouse)
     assert newer["published_at"] and older["published_at"] and older["published"]
+
+
+@pytest.mark.parametrize("table", ["published", "recommendations_history"])
+def test_a_mart_of_a_newer_version_is_refused_in_one_line_and_left_as_it_is(
+    warehouse: Environment, shop: Site, table: str
+) -> None:
+    publish(shop, warehouse, "aaaaaaaa", MONDAY)
+    run(
+        shop,
+        warehouse,
+        f"ALTER TABLE {{mart}}.{table} ADD COLUMN approved_by text",
+        "COMMENT ON VIEW {mart}.recommendations IS 'nightlift of a year to come'",
+    )
+    refused = rf"{table} has columns that this version does not know \(approved_by\): a newer Nightlift made it; update"
+    for use in (lambda: publish(shop, warehouse, "bbbbbbbb", TUESDAY), lambda: versions.status(shop, warehouse)):
+        with pytest.raises(SetupError, match=refused) as caught:
+            use()
+        assert "\n" not in str(caught.value)
+    ((mark,),) = rows(shop, warehouse, "SELECT obj_description('{mart}.recommendations'::regclass, 'pg_class')")
+    assert mark == "nightlift of a year to come"
+    assert rows(shop, warehouse, "SELECT DISTINCT version_id FROM {mart}.recommendations") == [("aaaaaaaa",)]
 
 
 @pytest.mark.parametrize("table", mart_schema.TABLES)

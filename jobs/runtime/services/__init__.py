@@ -15,7 +15,7 @@ from jobs.runtime.services import airflow, mlflow_server, postgres, spark_connec
 from jobs.runtime.services.home import MARKER, Home, Say
 from jobs.runtime.services.processes import listens, locked
 
-__all__ = ["addresses", "airflow_environment", "clean", "running", "spark_again", "stop", "up"]
+__all__ = ["addresses", "airflow_environment", "clean", "postgres_program", "running", "spark_again", "stop", "up"]
 
 
 def up(environment: Environment, say: Say = print, with_airflow: bool = True) -> Environment:
@@ -128,6 +128,20 @@ def airflow_environment(environment: Environment) -> dict[str, str]:
     if not home.process(airflow.API_SERVER):
         raise SetupError(f"no Airflow runs in {environment.home}; run `make up`")
     return home.environ(airflow.settings(home, home.port("airflow", airflow.PORT)))
+
+
+def postgres_program(environment: Environment, name: str) -> tuple[str, dict[str, str]]:
+    """A program of the embedded PostgreSQL, which is started where it does not run, and nothing else with it.
+
+    SetupError where the warehouse is another server's: what is here would be taken for it.
+    """
+    if os.environ.get("WAREHOUSE_URL"):
+        raise SetupError("WAREHOUSE_URL names another server: use the programs of that one, or unset it for this one's")
+    with locked(environment.home / ".lock"), _disk_errors(environment.home):
+        home = Home.open(environment)
+        if not home.process("postgres"):
+            postgres.up(home, lambda _: None)
+    return postgres.program(home, name)
 
 
 def _own_spark() -> bool:

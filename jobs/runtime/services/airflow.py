@@ -10,6 +10,9 @@ from datetime import UTC, datetime
 from urllib.error import URLError
 from urllib.request import urlopen
 
+import psycopg
+from psycopg import sql
+
 from jobs.runtime.environment import ROOT
 from jobs.runtime.services import spark_connect
 from jobs.runtime.services.home import Home, Say
@@ -115,14 +118,13 @@ def settings(home: Home, port: int) -> dict[str, str]:
 
 
 def _prepare(home: Home, env: dict[str, str]) -> None:
-    """Database, pool and admin, once for each Airflow version."""
+    """Database, pool and admin, once for each Airflow version and database."""
     from importlib.metadata import version
 
-    folder = home.path / "airflow"
-    folder.mkdir(exist_ok=True, mode=0o700)
-    marker = folder / ".prepared"
-    wanted = f"{version('apache-airflow')} {home.record['airflow_database_url']} pool {SPARK_POOL}"
-    if marker.exists() and marker.read_text() == wanted:
+    (home.path / "airflow").mkdir(exist_ok=True, mode=0o700)
+    database = str(home.record["airflow_database_url"])
+    wanted = f"nightlift: Airflow {version('apache-airflow')}, pool {SPARK_POOL}"
+    if prepared(database) == wanted:
         return
     log = home.log("airflow-migrate")
     once([sys.executable, "-m", "airflow", "db", "migrate"], log, env, home.path)
@@ -132,7 +134,20 @@ def _prepare(home: Home, env: dict[str, str]) -> None:
     command = [sys.executable, "-m", "airflow", "users", "create", "--username", "admin", "--role", "Admin"]
     command += ["--firstname", "Nightlift", "--lastname", "Admin", "--email", "admin@localhost"]
     once(command, log, env, home.path, stdin=f"{password}\n{password}\n")  # not an argument: those are public
-    marker.write_text(wanted)
+    prepared(database, wanted)
+
+
+def prepared(database: str, by: str | None = None) -> str | None:
+    """What made a database Airflow's, None where nothing did; ``by`` is written down.
+
+    It is the comment on Airflow's own table of migrations, so that a lost database is made again and one restored from
+    an older dump is migrated.
+    """
+    with psycopg.connect(database) as connection:
+        if by is not None:
+            connection.execute(sql.SQL("COMMENT ON TABLE public.alembic_version IS {}").format(sql.Literal(by)))
+        found = connection.execute("SELECT obj_description(to_regclass('public.alembic_version'), 'pg_class')")
+        return found.fetchall()[0][0]  # type: ignore[no-any-return]
 
 
 def _ready(address: str, name: str, process: Process) -> Callable[[], bool]:

