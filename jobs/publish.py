@@ -46,7 +46,8 @@ def publish(args: JobArgs, lake: Lake, lists: pa.Table, metrics: pa.Table, verdi
     The uplift model is one of them only where the lists rest on it: with a failed gate they have no uplift_version.
     """
     beside = {table.name: lake.read_arrow(table, table.names) for table in BESIDE} | {RUN_METRICS.name: metrics}
-    done = versions.publish(args.site, args.environment, lists, beside, verdict, args.force)
+    experiment = tracking.experiment_of(args)
+    done = versions.publish(args.site, args.environment, lists, beside, verdict, args.force, experiment)
     if done["state"] != "kept":
         made_by = {"ranker": done["ranker_version"], "uplift": done["uplift_version"]}
         registry.promote(args, {model: version for model, version in made_by.items() if version is not None})

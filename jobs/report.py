@@ -152,6 +152,7 @@ def collect(args: JobArgs, lake: Lake) -> dict[str, Any]:
         "site": site,
         "run_date": args.date.isoformat(),
         "links": True,
+        "mlflow": "",
         "verdict": part(lambda: verdict(lake)),
         "changes": part(lambda: changes(args, lake)),
         "examples": part(lambda: examples(lake)),
@@ -199,15 +200,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     from jobs.runtime import result, tracking
 
     args = JobArgs.parse(argv)
+    run_id, experiment = tracking.night_run(args), tracking.experiment_of(args)
     values = collect(args, Lake(args))
+    values["mlflow"] = args.environment.mlflow_run(values["lineage"].get("mlflow_run_id", run_id), experiment)
     page = pages.render("report.html.j2", values)
     docs, site = args.environment.home / "docs", args.site.site
     path = pages.record_report(docs, site, args.date, page, values["verdict"].get("text") or "not decided")
     pages.rebuild(docs, site, args.date)
-    run_id = tracking.night_run(args)
     copy = pages.render("report.html.j2", values | {"links": False})  # MLflow shows it alone, in a frame
     mlflow.MlflowClient().log_text(run_id, copy, "report.html")
-    result.record(mlflow_run_id=run_id, report=path.relative_to(docs).as_posix())
+    result.record(mlflow_run_id=run_id, mlflow_experiment_id=experiment, report=path.relative_to(docs).as_posix())
     print(f"report: {path.as_uri()}")
     print(f"all nights: {(docs / 'index.html').as_uri()}")
     return 0

@@ -67,8 +67,11 @@ def publish(
     beside: Mapping[str, pa.Table],
     verdict: str,
     force: bool = False,
+    experiment: str | None = None,
 ) -> Row:
     """Load ``lists`` (columns of the contract) and the tables beside them as one version, and point at it.
+
+    ``experiment`` is the MLflow experiment of the lists' run.
 
     Returns version_id, rows, checksum and state: 'published', 'unchanged' (the same version again: no new rows) or
     'kept' (loaded, but a newer run date, or what a rollback chose, stays published). Raises DataError where an audit
@@ -97,7 +100,8 @@ def publish(
                 f" {head['checksum'][:12]}); the night is not deterministic: nothing was published"
             )
         if not known or known[0][1]:
-            _load(connection, site, lists, beside, head, verdict)
+            about = head | {"verdict": verdict, "mlflow_experiment_id": experiment}
+            _load(connection, site, lists, beside, about)
             connection.commit()
             _outwait_readers(connection, mart)
             lock(connection, mart)
@@ -133,7 +137,6 @@ def _load(
     lists: pa.Table,
     beside: Mapping[str, pa.Table],
     head: Row,
-    verdict: str,
 ) -> None:
     """Owner and loader take turns: the one makes the version's table, the other fills and audits it, and has no right
     to it any more once it is part of the history.
@@ -163,13 +166,12 @@ def _load(
     run("ALTER TABLE {history} ATTACH PARTITION {new} FOR VALUES IN ({id})", id=sql.Literal(version))
     run("ANALYZE {new}")
     roles.act_as(connection, roles.LOADER)
-    values = [*(head[name] for name in HEAD), verdict]
     run(
-        "INSERT INTO {versions} ({names}, verdict, loaded_at) VALUES ({values}, now())"
+        "INSERT INTO {versions} ({names}, loaded_at) VALUES ({values}, now())"
         " ON CONFLICT (version_id) DO UPDATE SET loaded_at = now(), dropped_at = NULL",
         versions=warehouse.ident(mart, "versions"),
-        names=sql.SQL(", ").join(map(sql.Identifier, HEAD)),
-        values=sql.SQL(", ").join(map(sql.Literal, values)),
+        names=sql.SQL(", ").join(map(sql.Identifier, head)),
+        values=sql.SQL(", ").join(map(sql.Literal, head.values())),
     )
     for name, table in beside.items():
         table = table.add_column(0, "version_id", pa.array([version] * table.num_rows, pa.string()))
