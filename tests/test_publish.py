@@ -103,6 +103,7 @@ def test_the_night_has_its_headline_and_the_nested_run_rows_and_checksum(job: Jo
     assert found.info.status == "FINISHED"
     tags = found.data.tags
     assert (tags["version_id"], tags["verdict"], tags["state"]) == ("aaaaaaaa", PROVED, "published")
+    assert tags["mlflow.note.content"] == f"published: version aaaaaaaa of {MONDAY}, 8 rows; {PROVED}"
     assert under.data.metrics == {"rows": 8.0}
     assert under.data.tags["checksum"].startswith(status["checksum"]) and under.data.tags["version_id"] == "aaaaaaaa"
 
