@@ -17,6 +17,7 @@ from jobs.runtime import report_parts as parts
 from jobs.runtime import report_uplift as uplift_parts
 from jobs.runtime.args import JobArgs, run
 from jobs.runtime.errors import DataError
+from jobs.runtime.figure_words import figures
 from jobs.tables import mart
 from jobs.tables.contracts import (
     CLEAN_COUNTS,
@@ -60,7 +61,7 @@ def verdict(lake: Lake) -> Part:
         "text": parts.headline(published, metrics, chosen),
         "passed": chosen == CHALLENGER,
         "published": published,
-        "figures": parts.figures(
+        "figures": figures(
             {name: metrics[name] for name in ("users", "list_rows", "list_identified_share") if name in metrics},
             {
                 "users": "users with a list",
@@ -161,7 +162,7 @@ def collect(args: JobArgs, lake: Lake) -> dict[str, Any]:
         "uplift": part(
             lambda: {
                 "plots": uplift_parts.uplift_plots(lake.read_json("uplift"), args.site.effects.overlap_eps),
-                "figures": parts.figures(lake.read_json("uplift")["metrics"]),
+                "figures": figures(lake.read_json("uplift")["metrics"]),
                 "refutations": uplift_parts.refutations(lake.read_json("uplift")),
             }
         ),
