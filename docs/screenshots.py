@@ -1,11 +1,11 @@
-"""The README's pictures of a real night: ``python -m docs.screenshots --site grocery --date 2017-12-10 --user 1``.
+"""The README's pictures of a real night: ``python -m docs.screenshots --site grocery --date 2017-12-17 --user 1``.
 
 The services of ``$NIGHTLIFT_HOME`` must be up; chromium does the drawing.
 """
 
 import argparse
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -17,41 +17,46 @@ from tests.e2e import person
 
 IMAGES = Path(__file__).resolve().parent / "images"
 SIZE = {"width": 1280, "height": 800}
-STRIP = {"width": 1280, "height": 640}  # the graph is long and low
+STRIP = {"width": 1280, "height": 460}  # the graph is long and low
+LINKS = {"dag": "DAG run", "mlflow": "MLflow run"}  # of the effects page
 COLUMNS, LINES = 170, 40  # of the terminal in the picture
-# MLflow opens a panel of its own on the first visit, and pages for language models rather than those for trained ones
+# MLflow opens a panel of its own on the first visit
 AT_HOME = """localStorage.setItem("mlflow.assistant.fab.autoOpenedOnFirstLoad_v1", "true");
-localStorage.setItem("mlflow.assistant.panelOpen_v1", "false");
-localStorage.setItem("mlflow.workflowType_v1", JSON.stringify("machine_learning"));"""
+localStorage.setItem("mlflow.assistant.panelOpen_v1", "false");"""
 
 
 def addresses(environment: Environment, site: str, day: str, user: str) -> Mapping[str, str]:
-    """Picture -> address of the page it shows; MLflow's is found on the first of them."""
-    airflow = environment.services["airflow_url"]
-    ours = f"{airflow}/nightlift"
+    """Picture -> address of the page it shows; those of LINKS are found on the first of them."""
+    ours = f"{environment.services['airflow_url']}/nightlift"
     return {
         "effects": f"{ours}/sites/{site}",
         "user": f"{ours}/sites/{site}/users?user={user}",
         "report": f"{ours}/docs/reports/{site}/{day}.html",
         "data_docs": f"{ours}/docs/data_docs/{site}/{day}/index.html",
-        "dag": f"{airflow}/dags/nightly_{site}",
-        "mlflow": "",
     }
 
 
 def whole_graph(page: person.Page) -> None:
-    """The DAG as a graph with every task, on most of the window."""
+    """The run as a graph with every task and its state, on most of the window."""
     page.set_viewport_size(STRIP)  # type: ignore[arg-type]
     page.get_by_role("button", name="Show Graph").click()
     page.get_by_role("button", name="Expand all task groups").click()
     page.get_by_role("button", name="Collapse Details Panel").click()
-    page.wait_for_timeout(3_000)
+    page.add_style_tag(content=".react-flow__minimap { display: none }")
+    page.wait_for_timeout(3_000)  # nodes move for a while after they are there
     fit = page.get_by_role("button", name="Fit View")
     if fit.count():
         fit.first.click()
+    page.wait_for_timeout(2_000)
 
 
-PREPARE: Mapping[str, Callable[[person.Page], None]] = {"dag": whole_graph}
+def whole_run(page: person.Page) -> None:
+    """MLflow's page of a run, which is filled long after it has loaded."""
+    page.get_by_text("About this run").wait_for()
+    page.get_by_text("average_effect", exact=True).first.wait_for()
+
+
+PREPARE: Mapping[str, Callable[[person.Page], None]] = {"dag": whole_graph, "mlflow": whole_run}
 
 
 def take(pages: Mapping[str, str], password: str) -> None:
@@ -60,13 +65,12 @@ def take(pages: Mapping[str, str], password: str) -> None:
         page = browser.new_page(device_scale_factor=1.5)
         page.add_init_script(AT_HOME)
         person.log_in(page, pages["effects"], password)
-        run = page.get_by_role("link", name="MLflow run").first.get_attribute("href")
-        for name, address in {**pages, "mlflow": str(run)}.items():
+        found = {name: page.get_by_role("link", name=label).first for name, label in LINKS.items()}
+        linked = {name: str(link.evaluate("link => link.href")) for name, link in found.items()}
+        for name, address in {**pages, **linked}.items():
             page.set_viewport_size(SIZE)  # type: ignore[arg-type]
             page.goto(address)
-            page.wait_for_timeout(6_000)  # graphs and MLflow are drawn long after the page has loaded
             PREPARE.get(name, lambda _: None)(page)
-            page.wait_for_timeout(2_000)
             page.screenshot(path=IMAGES / f"{name}.png")
             print(f"docs/images/{name}.png")
 
@@ -91,13 +95,13 @@ def draw(svg: str, name: str) -> None:
         print(f"docs/images/{name}.png")
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Read the arguments and take the pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--site", required=True)
     parser.add_argument("--date", required=True, help="run date of the night, YYYY-MM-DD")
     parser.add_argument("--user", required=True, help="whose lists are shown")
-    given = parser.parse_args()
+    given = parser.parse_args(argv)
     environment = Environment.load()
     password = (environment.home / "airflow-admin-password").read_text().strip()
     IMAGES.mkdir(exist_ok=True)

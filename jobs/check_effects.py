@@ -13,6 +13,7 @@ from jobs.models.decisions import Decision
 from jobs.models.metrics import Estimate
 from jobs.runtime.args import JobArgs, run
 from jobs.runtime.choices import Champion, Registered, record_choice
+from jobs.runtime.figure_words import EFFECTS, points_said, said
 from jobs.runtime.site import Effects
 from jobs.tables.lake import Lake
 
@@ -65,6 +66,13 @@ def checks(record: Mapping[str, Any], how: Effects) -> list[dict[str, Any]]:
     ]
 
 
+def told(check: Mapping[str, Any]) -> str:
+    """A check's figure in words; the placebo's interval is a 99 % one."""
+    if check["name"] in EFFECTS:
+        return points_said(check, "99 %" if check["name"] == "placebo" else "90 %")
+    return said(check)
+
+
 def decide(args: JobArgs, made: list[dict[str, Any]], champion: Mapping[str, Any]) -> Decision:
     """Which effects rank tonight: by the gate, unless a person chose otherwise."""
     failed = [str(check["name"]) for check in made if not check["passed"]]
@@ -82,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     made = checks(record, args.site.effects)
     passed = all(check["passed"] for check in made)
     for check in made:
-        print(f"{'pass' if check['passed'] else 'FAIL'}  {check['name']} = {check['value']:.5g}: {check['meaning']}")
+        print(f"{'pass' if check['passed'] else 'FAIL'}  {check['name']} = {told(check)}: {check['meaning']}")
     for warning in warnings:
         print(f"warn  {warning}")
     lake.write_json("effects_gate", {"passed": passed, "checks": made, "warnings": warnings})

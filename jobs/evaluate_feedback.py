@@ -15,7 +15,7 @@ from jobs.models import feedback, lift, lists
 from jobs.models.feedback import Figures
 from jobs.models.lift import Difference
 from jobs.models.metrics import Estimate, as_document, coverage
-from jobs.runtime import tracking
+from jobs.runtime import figure_words, tracking
 from jobs.runtime.args import JobArgs, run
 from jobs.tables import feedback_log
 from jobs.tables.contracts import EXPOSURES, INTERACTIONS, ITEMS
@@ -231,7 +231,8 @@ def say(judged: Sequence[Judged], running: Figures) -> None:
     if not judged:
         print("no published version inside its outcome window: nothing to evaluate tonight")
     if "lift_running" in running:
-        print(f"running lift {running['lift_running']} outcomes a user and outcome window")
+        lift = figure_words.said(as_document(running["lift_running"]))
+        print(f"running lift {lift} outcomes a user and outcome window")
 
 
 if __name__ == "__main__":

@@ -46,9 +46,10 @@ def publish(args: JobArgs, lake: Lake, lists: pa.Table, metrics: pa.Table, verdi
     The uplift model is one of them only where the lists rest on it: with a failed gate they have no uplift_version.
     """
     beside = {table.name: lake.read_arrow(table, table.names) for table in BESIDE} | {RUN_METRICS.name: metrics}
+    experiment = tracking.experiment_of(args)
     if args.dry_run:
-        return versions.rehearse(args.site, args.environment, lists, beside, verdict)
-    done = versions.publish(args.site, args.environment, lists, beside, verdict, args.force)
+        return versions.rehearse(args.site, args.environment, lists, beside, verdict, experiment)
+    done = versions.publish(args.site, args.environment, lists, beside, verdict, args.force, experiment)
     if done["state"] != "kept":
         made_by = {"ranker": done["ranker_version"], "uplift": done["uplift_version"]}
         registry.promote(args, {model: version for model, version in made_by.items() if version is not None})
@@ -100,6 +101,7 @@ def _finish(args: JobArgs, lake: Lake) -> None:
     if is_news(lake, done):
         result.record(published_rows=rows_by_table(lake))
     tags = {"version_id": done["version_id"], "verdict": verdict, "state": done["state"]}
+    tags["mlflow.note.content"] = note  # the run's description
     tags |= {f"decision_{model}": one["decision"]["said"] for model, one in chosen.items()}
     tracking.finish_night(args, headline(metrics), tags)
     lake.write_json("published", {name: str(value) for name, value in done.items()} | {"verdict": verdict})

@@ -17,6 +17,7 @@ from jobs.runtime import report_parts as parts
 from jobs.runtime import report_uplift as uplift_parts
 from jobs.runtime.args import JobArgs, run
 from jobs.runtime.errors import DataError
+from jobs.runtime.figure_words import figures
 from jobs.tables import mart
 from jobs.tables.contracts import (
     CLEAN_COUNTS,
@@ -60,7 +61,7 @@ def verdict(lake: Lake) -> Part:
         "text": parts.headline(published, metrics, chosen),
         "passed": chosen == CHALLENGER,
         "published": published,
-        "figures": parts.figures(
+        "figures": figures(
             {name: metrics[name] for name in ("users", "list_rows", "list_identified_share") if name in metrics},
             {
                 "users": "users with a list",
@@ -152,6 +153,7 @@ def collect(args: JobArgs, lake: Lake) -> dict[str, Any]:
         "site": site,
         "run_date": args.date.isoformat(),
         "links": True,
+        "mlflow": "",
         "verdict": part(lambda: verdict(lake)),
         "changes": part(lambda: changes(args, lake)),
         "examples": part(lambda: examples(lake)),
@@ -160,7 +162,7 @@ def collect(args: JobArgs, lake: Lake) -> dict[str, Any]:
         "uplift": part(
             lambda: {
                 "plots": uplift_parts.uplift_plots(lake.read_json("uplift"), args.site.effects.overlap_eps),
-                "figures": parts.figures(lake.read_json("uplift")["metrics"]),
+                "figures": figures(lake.read_json("uplift")["metrics"]),
                 "refutations": uplift_parts.refutations(lake.read_json("uplift")),
             }
         ),
@@ -199,15 +201,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     from jobs.runtime import result, tracking
 
     args = JobArgs.parse(argv)
+    run_id, experiment = tracking.night_run(args), tracking.experiment_of(args)
     values = collect(args, Lake(args))
+    values["mlflow"] = args.environment.mlflow_run(values["lineage"].get("mlflow_run_id", run_id), experiment)
     page = pages.render("report.html.j2", values)
     docs, site = args.environment.home / "docs", args.site.site
     path = pages.record_report(docs, site, args.date, page, values["verdict"].get("text") or "not decided")
     pages.rebuild(docs, site, args.date)
-    run_id = tracking.night_run(args)
     copy = pages.render("report.html.j2", values | {"links": False})  # MLflow shows it alone, in a frame
     mlflow.MlflowClient().log_text(run_id, copy, "report.html")
-    result.record(mlflow_run_id=run_id, report=path.relative_to(docs).as_posix())
+    result.record(mlflow_run_id=run_id, mlflow_experiment_id=experiment, report=path.relative_to(docs).as_posix())
     print(f"report: {path.as_uri()}")
     print(f"all nights: {(docs / 'index.html').as_uri()}")
     return 0

@@ -25,7 +25,7 @@ from jobs.models.metrics import Estimate
 from jobs.models.prior import Prior
 from jobs.models.sample import Sample
 from jobs.models.scoring import EffectModel, Pairs
-from jobs.runtime import registry, report_uplift, tracking
+from jobs.runtime import figure_words, registry, report_uplift, tracking
 from jobs.runtime.args import JobArgs, run
 from jobs.runtime.choices import Champion
 from jobs.runtime.errors import DataError
@@ -171,7 +171,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         about = card(args, frame, adjusted, figures)
         registered = registry.register(args, "uplift", model.files(), run_id, about)
     lake.write_json("uplift", registered.document() | record)
-    print(f"uplift {registered.version}: average effect {figures['average_effect']}, Qini {figures['qini']}")
+    effect, gained = (record["metrics"][name] for name in ("average_effect", "qini"))
+    print(
+        f"uplift {registered.version}: average effect {figure_words.points_said(effect)},"
+        f" Qini {figure_words.said(gained)}"
+    )
     return 0
 
 

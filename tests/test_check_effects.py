@@ -63,6 +63,17 @@ def test_identified_share_is_the_sites_own_bound() -> None:
     assert (check["name"], check["value"], check["threshold"]) == ("identified_share", 0.6, 0.61)
 
 
+def test_a_check_of_an_effect_is_told_in_points_with_the_level_of_its_interval() -> None:
+    told = {check["name"]: check_effects.told(check) for check in check_effects.checks(SOUND, Effects())}
+    assert told == {
+        "placebo": "+0.10 pp (99 % interval -0.40 to +0.60 pp)",
+        "identified_share": "0.6000",
+        "qini": "0.0200 (90 % interval 0.0100 to 0.0300)",
+        "random_subset": "+4.90 pp (90 % interval +3.00 to +7.00 pp)",
+        "random_common_cause": "+5.10 pp (90 % interval +4.00 to +6.00 pp)",
+    }
+
+
 @pytest.mark.parametrize(("record", "passed"), [(SOUND, True), (broken(*BROKEN[3][1:]), False)])
 def test_the_decision_is_written_and_a_failed_gate_is_no_error(
     job: JobArgs, capsys: pytest.CaptureFixture[str], record: dict[str, Any], passed: bool

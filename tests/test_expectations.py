@@ -263,7 +263,7 @@ def test_data_docs_have_a_stable_address_and_hold_no_value_of_the_data(tmp_path)
     for _ in range(2):
         quality.validate({"users": broken}, PARAMETERS, RUN_DATE, tmp_path / "docs")
     pages = sorted(path for path in (tmp_path / "docs").rglob("*.html"))
-    assert tmp_path / "docs" / "index.html" in pages
+    assert tmp_path / "docs" / "expectations" / "users.html" in pages
     assert len([page for page in pages if "validations" in page.parts]) == 1
     assert not [page for page in pages if "somebody-private" in page.read_text(encoding="utf-8")]
 

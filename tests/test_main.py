@@ -78,6 +78,16 @@ def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[st
         assert "\x1b" not in said and "╭" not in said
 
 
+def test_the_list_of_commands_cuts_no_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    from jobs.runtime import cli
+
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    lines = capsys.readouterr().out.split("Commands:")[1].strip().splitlines()
+    assert len(lines) == len(COMMANDS)
+    assert not [line for line in lines if not line.endswith(".") or line.endswith("...")]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

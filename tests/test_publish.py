@@ -13,7 +13,7 @@ from jobs.runtime import registry, tracking
 from jobs.runtime.args import JobArgs
 from jobs.runtime.errors import DataError
 from jobs.runtime.registry import Card
-from jobs.tables import versions, warehouse
+from jobs.tables import mart, versions, warehouse
 from jobs.tables.lake import Lake
 from tests.small_night import HEADLINE, write
 
@@ -55,10 +55,11 @@ def nested(job: JobArgs) -> mlflow.entities.Run:
 def loaded(job: JobArgs) -> dict[str, Any]:
     """Whether each version in the warehouse was ever published."""
     with warehouse.connect(job.environment) as connection:
-        mart = job.site.warehouse.mart_schema
-        if not warehouse.column_types(connection, mart, "versions"):
+        schema = job.site.warehouse.mart_schema
+        if not warehouse.column_types(connection, schema, "versions"):
             return {}
-        query = sql.SQL("SELECT version_id, published_at IS NOT NULL FROM {}").format(sql.Identifier(mart, "versions"))
+        table = sql.Identifier(schema, "versions")
+        query = sql.SQL("SELECT version_id, published_at IS NOT NULL FROM {}").format(table)
         return dict(warehouse.execute(connection, query))
 
 
@@ -67,6 +68,9 @@ def test_publishing_makes_the_models_of_the_lists_champions(job: JobArgs) -> Non
     run(night)
     assert champion(job, "ranker") == champion(job, "uplift") == ("1", None)
     assert loaded(job) == {"aaaaaaaa": True}
+    with mart.read(job.site, job.environment) as found:
+        shown = found.published() if found else None
+    assert shown and shown["mlflow_experiment_id"] == parent(night).info.experiment_id
     assert Lake(night).read_json("published")["state"] == "published"
 
 
@@ -99,6 +103,7 @@ def test_the_night_has_its_headline_and_the_nested_run_rows_and_checksum(job: Jo
     assert found.info.status == "FINISHED"
     tags = found.data.tags
     assert (tags["version_id"], tags["verdict"], tags["state"]) == ("aaaaaaaa", PROVED, "published")
+    assert tags["mlflow.note.content"] == f"published: version aaaaaaaa of {MONDAY}, 8 rows; {PROVED}"
     assert under.data.metrics == {"rows": 8.0}
     assert under.data.tags["checksum"].startswith(status["checksum"]) and under.data.tags["version_id"] == "aaaaaaaa"
 

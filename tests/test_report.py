@@ -259,11 +259,13 @@ def test_the_job_writes_the_page_to_disk_and_to_mlflow_and_lists_the_night(
     assert night["report"] == written.relative_to(docs).as_posix()
     assert night["verdict"].startswith("Published: the effects passed every check")
     (run,) = mlflow.MlflowClient().search_runs(
-        [mlflow.get_experiment_by_name(job.site.site).experiment_id], "tags.level = 'night'"
+        [experiment := mlflow.get_experiment_by_name(job.site.site).experiment_id], "tags.level = 'night'"
     )
+    (made_by,) = set(Lake(job).read_arrow(contracts.RECOMMENDATIONS)["mlflow_run_id"].to_pylist())
     copy = mlflow.artifacts.load_text(f"runs:/{run.info.run_id}/report.html")
     assert links(written.read_text(encoding="utf-8")) - links(copy) == {
         "../../index.html",
+        job.environment.mlflow_run(made_by, experiment),
         *(
             f"../../data_docs/{job.site.site}/2024-01-08/index.html{part}"
             for part in ("", *(f"#{name}" for name in pages.CHECKS))

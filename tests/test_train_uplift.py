@@ -59,10 +59,15 @@ def prepare(job: JobArgs, world: Night, rows: int | None = None, **effects: Any)
     return lake, ["--site", job.site.site, "--date", job.date.isoformat()]
 
 
-def test_a_night_is_trained_diagnosed_and_gated(job: JobArgs, tmp_path: Path) -> None:
+def test_a_night_is_trained_diagnosed_and_gated(
+    job: JobArgs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     world = night()
     lake, arguments = prepare(job, world)
     assert train_uplift.main(arguments) == 0 and check_effects.main(arguments) == 0
+    assert re.search(
+        r"^uplift 1: average effect \+\d+\.\d\d pp \(90 % interval .* pp\), Qini", capsys.readouterr().out, re.M
+    )
     record, diagnosis, gate = (lake.read_json(name) for name in ("uplift", "diagnosis", "effects_gate"))
 
     truth = float(world.effect.mean())

@@ -29,6 +29,7 @@ from jobs.models.estimators import Finding, Nuisance
 from jobs.models.metrics import Estimate
 from jobs.models.sample import Sample
 from jobs.models.sensitivity import Residuals
+from jobs.runtime.figure_words import points_said
 from jobs.runtime.site import Effects
 
 TRIALS = 60_000  # of whole users, for what is fitted or sorted often
@@ -200,9 +201,8 @@ def warnings(document: Document) -> list[str]:
     wide = document["negative_control"]["wide"]
     if wide and not wide["low"] <= 0.0 <= wide["high"]:
         said.append(
-            f"the negative control finds an effect of {wide['value']:.5f} ({wide['low']:.5f} to {wide['high']:.5f}, "
-            "99 %) on outcomes before the showing: who is shown differs in what no feature says, or showing follows "
-            "the last outcome at once"
+            f"the negative control finds an effect of {points_said(wide, '99 %')} on outcomes before the showing: who "
+            "is shown differs in what no feature says, or showing follows the last outcome at once"
         )
     for row in document["comparison"]["learners"]:
         if row["better"]:

@@ -16,6 +16,7 @@ from jobs.models.doubly_robust import Z90, by_group
 from jobs.models.folds import uniform_ids
 from jobs.models.plain import IS
 from jobs.models.uplift import Boosters, Learner
+from jobs.runtime.figure_words import points
 
 Floats = NDArray[np.float64]
 HELD_OUT = 0.3
@@ -98,7 +99,7 @@ class Surrogate:
 def _told(nodes: Sequence[Mapping[str, Any]], at: int, indent: str) -> list[str]:
     node = nodes[at]
     if "left" not in node:
-        return [f"{indent}effect {100 * node['effect']:+.2f} points, {node['share']:.0%} of trials"]
+        return [f"{indent}effect {points(node['effect'])}, {node['share']:.0%} of trials"]
     bound = "" if node["threshold"] is None else f" at most {node['threshold']:.3g}"
     yes, no = (_told(nodes, node[side], indent + "    ") for side in ("left", "right"))
     return [f"{indent}{node['feature']}{bound}? yes:", *yes, f"{indent}no:", *no]

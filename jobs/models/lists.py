@@ -13,6 +13,7 @@ from scipy.stats import binom
 from jobs.models import selection
 from jobs.models.folds import hash_ids, uniform_ids
 from jobs.models.selection import Facets, Mix
+from jobs.runtime.figure_words import points_said
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -204,16 +205,14 @@ def build_lists(scores: pd.DataFrame, how: ListSettings, about: ItemFacets | Non
 
 
 def reason(row: Mapping[Any, Any], how: ListSettings) -> str:
-    """One plain sentence: what was seen of this pair, and what showing it changes, in percentage points."""
+    """One plain sentence: what was seen of this pair, and what showing it changes, with a 90 % interval."""
     verb = VERBS[how.domain]
     treated, control = int(row["treated"]), int(row["control"])
     periods, without = (how.period if number != 1 else how.period.removesuffix("s") for number in (treated, control))
     seen = f"{int(row['treated_outcomes'])} of the {treated} {periods} it was shown"
     other = f"{int(row['control_outcomes'])} of the {control}"
-    adds = (
-        f"showing it adds about {100 * row['effect']:.1f} points "
-        f"({100 * row['effect_low']:.1f} to {100 * row['effect_high']:.1f})"
-    )
+    effect = {"value": row["effect"], "low": row["effect_low"], "high": row["effect_high"]}
+    adds = f"showing it changes the probability by {points_said(effect)}"
     if row["policy"] == "relevance":
         return f"Ranked by how likely it is anyway: {100 * row['relevance']:.0f} % within the window."
     if treated and control:

@@ -9,6 +9,7 @@ from typing import Any
 
 from jobs.runtime.environment import Environment
 from jobs.runtime.errors import NightliftError
+from jobs.runtime.figure_words import points, points_between
 from jobs.runtime.site import Site
 from jobs.tables import mart
 from jobs.tables.mart import Mart
@@ -117,7 +118,7 @@ def list_words(rows: Sequence[Row]) -> Words:
             item_words(row),
             row["category"] or "none",
             f"{100 * row['relevance']:.1f} %",
-            f"{100 * row['effect']:+.2f} ({100 * row['effect_low']:+.2f} to {100 * row['effect_high']:+.2f})",
+            f"{points(row['effect'], '')} ({points_between(row['effect_low'], row['effect_high'], '')})",
             "yes" if row["identified"] else "no",
             row["policy"],
             row["reason"],

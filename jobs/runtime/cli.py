@@ -74,7 +74,7 @@ def stop() -> None:
 
 @app.command()
 def clean(yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False) -> None:
-    """Stop the services and remove their state: warehouse, lake, models, history.
+    """Stop the services and remove their state. Warehouse, lake, models and history are gone.
 
     \b
     Examples:
@@ -161,7 +161,7 @@ def load(
     site: SiteName,
     folder: Annotated[Path, typer.Option("--from", help="folder with users, items, interactions, exposures")],
 ) -> None:
-    """Load .parquet or .csv tables into the raw schema, all or nothing.
+    """Load .parquet or .csv tables, all or nothing. They become the site's raw schema.
 
     \b
     Examples:
@@ -263,7 +263,7 @@ def simulate(
     document: Annotated[Path | None, typer.Option("--json", help="file for every figure")] = None,
     plot: Annotated[Path | None, typer.Option(help="file for the plot, .png or .html")] = None,
 ) -> None:
-    """Simulate nights of worlds whose effects are known: what each policy adds, and whether intervals are honest.
+    """Simulate nights whose effects are known. Tells what each policy adds, and whether intervals are honest.
 
     \b
     Examples:

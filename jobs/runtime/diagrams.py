@@ -8,6 +8,7 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 
+from jobs.runtime.figure_words import points
 from jobs.runtime.plots import BLUE, FOREGROUND, GREY, ORANGE, canvas
 
 PER_ROW = 4
@@ -106,7 +107,7 @@ def surrogate_tree(nodes: Sequence[Mapping[str, Any]]) -> str:
                 bound = "" if node["threshold"] is None else f"\n≤ {node['threshold']:.3g}"
                 words, edge = f"{textwrap.fill(node['feature'], 18)}{bound}?", GREY
             else:
-                words, edge = f"{100 * node['effect']:+.2f}\n{node['share']:.0%}", BLUE
+                words, edge = f"{points(node['effect'], unit='')}\n{node['share']:.0%}", BLUE
             look = {"boxstyle": "round,pad=0.3", "edgecolor": edge, "facecolor": "none"}
             boxes[place] = axes.text(x, y, words, ha="center", va="center", fontsize=8, bbox=look).get_bbox_patch()
         axes.figure.canvas.draw()

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jobs.runtime.errors import SetupError
 
@@ -46,8 +47,19 @@ class Environment:
 
     @property
     def mlflow_page(self) -> str:
-        """Address of MLflow for people: without the user and password that a job may need."""
-        return re.sub(r"//[^/@]*@", "//", self.mlflow_uri)
+        """Address of MLflow for people: NIGHTLIFT_MLFLOW_UI, else the jobs' own without its user and password."""
+        address = os.environ.get("NIGHTLIFT_MLFLOW_UI") or re.sub(r"//[^/@]*@", "//", self.mlflow_uri)
+        return address.rstrip("/")
+
+    def mlflow_run(self, run_id: str, experiment: str | None) -> str:
+        """Page of a run among those of trained models: MLflow's own default is its pages for language models.
+
+        Only an address with the experiment can ask for them; without it (None) the run's page is one of the latter.
+        """
+        run = f"runs/{quote(run_id, safe='')}"
+        if experiment is None:
+            return f"{self.mlflow_page}/#/{run}"
+        return f"{self.mlflow_page}/#/experiments/{quote(experiment, safe='')}/{run}?workflowType=machine_learning"
 
     @property
     def spark_remote(self) -> str | None:

@@ -145,7 +145,6 @@ def _check_values(folder: Path, meaning: str) -> dict[str, Any]:
         "meaning": meaning,
         "summary": summary,
         "tone": tone,
-        "docs": f"{folder.name}/index.html",
         "suites": suites,
         "failures": [r for level in SEVERITIES for r in results if r["severity"] == level and not r["success"]],
     }

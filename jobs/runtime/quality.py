@@ -19,7 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.runtime import pages, result
+from jobs.runtime import gx_pages, pages, result
 from jobs.runtime.args import JobArgs
 from jobs.runtime.environment import ROOT
 from jobs.runtime.errors import DataError, SetupError
@@ -187,6 +187,7 @@ def validate(
             results.extend(_result(table, entry) for entry in outcome.results)
         if docs:
             context.build_data_docs()
+            gx_pages.settle(Path(temporary), docs.name)
             docs.parent.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(docs, ignore_errors=True)
             shutil.copytree(temporary, docs)
@@ -254,4 +255,4 @@ def check(args: JobArgs, name: str, frames: Mapping[str, pd.DataFrame], **parame
     result.record(data_docs=f"{page.relative_to(home).as_posix()}#{name}")
     print(f"Data Docs: {page.as_uri()}")
     require(results, f"{name} of {args.site.site}, {args.date}")
-    return {"docs": str(docs / "index.html"), "results": documents}
+    return {"docs": str(page), "results": documents}

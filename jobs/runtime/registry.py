@@ -18,11 +18,12 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
 from jobs.models.boosting import sha256 as sha256_of
-from jobs.models.metrics import Estimate
+from jobs.models.metrics import Estimate, as_document
 from jobs.runtime import tracking
 from jobs.runtime.args import JobArgs
 from jobs.runtime.choices import Champion, Registered
 from jobs.runtime.errors import DataError
+from jobs.runtime.figure_words import figures
 from jobs.tables import versions
 
 FLAVOR = "nightlift"
@@ -51,12 +52,8 @@ class Card:
 
     def text(self, name: str, sha256: str) -> str:
         """The card in Markdown."""
-        rows = [
-            f"| {figure} | {value.value:.5g} | {value.low:.5g} to {value.high:.5g} |"
-            if isinstance(value, Estimate)
-            else f"| {figure} | {value:.5g} | none |"
-            for figure, value in self.figures.items()
-        ]
+        known = {name: as_document(value) for name, value in self.figures.items()}
+        rows = [f"| {row['name']} | {row['value']} | {row['interval']} |" for row in figures(known, words={})]
         lines = [
             f"**{name}**: {self.purpose}",
             "",

@@ -10,7 +10,7 @@ import pandas as pd
 
 from jobs.models import causal_graph
 from jobs.runtime import diagrams, plots
-from jobs.runtime.report_parts import cells, effect_cells, number, points, points_between, said
+from jobs.runtime.figure_words import cells, effect_cells, number, points, points_between, points_said, said
 from jobs.runtime.report_words import ESTIMATORS, JUDGED, LEARNERS, OFF_POLICY
 from jobs.runtime.site import Site
 
@@ -102,7 +102,7 @@ def _control(control: Document) -> dict[str, str]:
     quiet = wide["low"] <= 0.0 <= wide["high"]
     text = (
         "Being shown in the next period cannot change the outcome of this one. Its estimated effect among trials not "
-        f"shown is {points(wide['value'])} (99 % interval {points_between(wide['low'], wide['high'])}). "
+        f"shown is {points_said(wide, '99 %')}. "
     )
     if quiet:
         return {"tone": "good", "text": text + "It includes 0: nothing is seen that the features do not know."}
@@ -153,7 +153,7 @@ def learners(document: Document) -> dict[str, Any]:
 
 
 def _gap(figure: Document) -> str:
-    return f"{figure['value']:+.2g} ({figure['low']:+.2g} to {figure['high']:+.2g})"
+    return f"{figure['value']:+.5f} ({figure['low']:+.5f} to {figure['high']:+.5f})"
 
 
 def causes(document: Document) -> dict[str, Any]:
@@ -223,7 +223,7 @@ def off_policy(record: Document) -> dict[str, Any]:
     verdict = _gained(found["ope_gain_over_relevance_rule_dr"])
     ends = {f"{method}, {over}": _ends(figure) for (over, method), figure in gained.items()}
     plot = {
-        "svg": plots.intervals("off-policy", ends, "more outcomes a trial than the other rule"),
+        "svg": plots.intervals("off-policy", ends, "more outcomes a trial"),
         "summary": verdict["text"],
         "caption": "How to read it: right of zero, ranking by effect would have brought more. Lines are 90 % intervals "
         "of the difference on the same trials, of users drawn anew; where one crosses zero, nothing is proved. The "

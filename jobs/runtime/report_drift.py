@@ -5,7 +5,7 @@ from typing import Any
 
 from jobs.models.drift import moved
 from jobs.runtime import plots
-from jobs.runtime.report_parts import number
+from jobs.runtime.figure_words import number
 from jobs.runtime.site import Drift
 
 DRAWN = 15

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jobs.runtime import plots
-from jobs.runtime.report_parts import Figure, figures, interval, points, points_between, said
+from jobs.runtime.figure_words import Figure, figures, interval, points, points_between, said
 
 Version = Mapping[str, Any]
 AT_PLACE = re.compile(r"(click|outcome)_rate_(adjusted|relevance|explore)_(\d+)")

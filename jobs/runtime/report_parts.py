@@ -1,15 +1,25 @@
 """What the report says, part by part: records and frames in, values of ``report.html.j2`` out."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
 from jobs.models.decisions import CHALLENGER, CHAMPION, RELEVANCE
 from jobs.runtime import plots
-from jobs.runtime.report_words import EFFECTS, RANKERS, RANKING, REASONS, WORDS
+from jobs.runtime.figure_words import (
+    Figure,
+    cells,
+    figures,
+    interval,
+    number,
+    points,
+    points_between,
+    points_said,
+    said,
+)
+from jobs.runtime.report_words import RANKERS, RANKING, REASONS, WORDS
 
-Figure = Mapping[str, float | None]  # value, low and high of a 90 % interval; low and high may be None
 WHOSE = {
     CHALLENGER: "the effects passed every check",
     CHAMPION: "tonight's effects were not proved, the champion's rank the lists",
@@ -18,85 +28,12 @@ EXAMPLES = 3
 TOP = 10
 
 
-def number(value: float | None, digits: int = 0) -> str:
-    """A figure as people read it: whole thousands and counts without a point, else four digits, five where small."""
-    if value is None:
-        return "not computed"
-    if abs(value) >= 1000 or (value == int(value) and abs(value) >= 1):
-        return f"{value:,.0f}"
-    return f"{value:.{digits or _digits(value)}f}"
-
-
-def _digits(value: float) -> int:
-    return 5 if 0 < abs(value) < 0.001 else 4
-
-
-def interval(low: float | None, high: float | None) -> str:
-    """An interval in words, both ends with as many digits, or that there is none."""
-    if low is None or high is None:
-        return "none"
-    digits = max(_digits(low), _digits(high))
-    return f"{number(low, digits)} to {number(high, digits)}"
-
-
-def said(figure: Figure) -> str:
-    """A figure with its interval inside a sentence."""
-    if figure.get("low") is None:
-        return number(figure["value"])
-    return f"{number(figure['value'])} (90 % interval {interval(figure['low'], figure['high'])})"
-
-
-def points(value: float | None) -> str:
-    """An effect as people read it: percentage points of outcome probability with their sign, three digits if small."""
-    return "not computed" if value is None else f"{100 * value:+.{_point_digits(value)}f} pp"
-
-
-def _point_digits(*values: float) -> int:
-    return 3 if max(map(abs, values)) < 0.001 else 2
-
-
-def points_between(low: float | None, high: float | None) -> str:
-    """The interval of an effect, both ends with as many digits, or that there is none."""
-    if low is None or high is None:
-        return "none"
-    digits = _point_digits(low, high)
-    return f"{100 * low:+.{digits}f} to {100 * high:+.{digits}f} pp"
-
-
-def points_said(figure: Figure) -> str:
-    """An effect with its interval inside a sentence."""
-    if figure.get("low") is None:
-        return points(figure["value"])
-    return f"{points(figure['value'])} (90 % interval {points_between(figure['low'], figure['high'])})"
-
-
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows of a frame as dictionaries; a missing value is None."""
     return [
         {str(name): None if pd.isna(value) else value for name, value in row.items()}
         for row in frame.to_dict("records")
     ]
-
-
-def figures(
-    metrics: Mapping[str, Figure], words: Mapping[str, str] = WORDS, effects: Collection[str] = EFFECTS
-) -> list[dict[str, str]]:
-    """Rows of a table of figures, by name, ``effects`` in points; a figure without a value is left out."""
-    return [
-        {"name": words.get(name, name), **(effect_cells if name in effects else cells)(figure)}
-        for name, figure in sorted(metrics.items())
-        if figure.get("value") is not None
-    ]
-
-
-def cells(figure: Figure) -> dict[str, str]:
-    """A figure and its interval as two cells of a table."""
-    return {"value": number(figure["value"]), "interval": interval(figure.get("low"), figure.get("high"))}
-
-
-def effect_cells(figure: Figure) -> dict[str, str]:
-    """An effect and its interval as two cells of a table."""
-    return {"value": points(figure["value"]), "interval": points_between(figure.get("low"), figure.get("high"))}
 
 
 def headline(published: Mapping[str, Any], metrics: Mapping[str, Figure], chosen: str) -> str:

@@ -8,7 +8,8 @@ import pandas as pd
 
 from jobs.models.item_effects import CELL
 from jobs.runtime import plots
-from jobs.runtime.report_parts import (
+from jobs.runtime.figure_words import (
+    EFFECTS,
     Figure,
     cells,
     effect_cells,
@@ -17,9 +18,9 @@ from jobs.runtime.report_parts import (
     points,
     points_between,
     points_said,
-    records,
     said,
 )
+from jobs.runtime.report_parts import records
 from jobs.runtime.report_words import METHODS, REFUTATIONS
 
 CATEGORIES = 20
@@ -151,7 +152,7 @@ def gate(record: Mapping[str, Any]) -> list[dict[str, str]]:
             "name": check["name"].replace("_", " "),
             "result": "passed" if check["passed"] else "FAILED",
             "tone": "good" if check["passed"] else "bad",
-            **cells(check),
+            **(effect_cells if check["name"] in EFFECTS else cells)(check),
             "meaning": check["meaning"],
         }
         for check in record["checks"]

@@ -48,7 +48,6 @@ WORDS = {
     "recency_coverage_10": "share of the catalogue in anybody's top ten, recency",
     "test_users": "users with an outcome in the test window that are judged",
 }
-EFFECTS = frozenset({"average_effect"})  # of WORDS those that are effects
 ESTIMATORS = {
     "AIPW": "doubly robust: propensity and outcome models; what the night learns from",
     "IPW": "propensity only, weights that sum to one",

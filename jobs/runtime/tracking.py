@@ -64,13 +64,19 @@ def tags(args: JobArgs) -> dict[str, str]:
     }
 
 
+def experiment_of(args: JobArgs) -> str:
+    """Id of the site's experiment, found or created."""
+    client(args)
+    return str(mlflow.set_experiment(args.site.site).experiment_id)
+
+
 def night_run(args: JobArgs) -> str:
     """Id of the night's parent run: one per site, run date and DAG run (NIGHTLIFT_DAG_RUN), found or created.
 
     It is RUNNING until ``finish_night`` ends it, or FAILED once a nested run failed.
     """
     server, about = client(args), {"level": "night", **tags(args)}
-    experiment = mlflow.set_experiment(args.site.site).experiment_id
+    experiment = experiment_of(args)
     wanted = " and ".join(f"tags.{key} = '{about[key]}'" for key in ("level", "site", "run_date", "dag_run"))
     first: dict[str, Any] = {"max_results": 1, "order_by": ["attributes.start_time ASC", "attributes.run_id ASC"]}
     found = server.search_runs([experiment], wanted, **first)
@@ -88,7 +94,7 @@ def nested_run(args: JobArgs, name: str, inputs: Sequence[Table] = ()) -> Iterat
     parent, lake = night_run(args), Lake(args)
     try:
         with mlflow.start_run(run_name=name, parent_run_id=parent, tags={"level": "task", **tags(args)}) as run:
-            result.record(mlflow_run_id=run.info.run_id)
+            result.record(mlflow_run_id=run.info.run_id, mlflow_experiment_id=run.info.experiment_id)
             for table in inputs:
                 source = resolve_dataset_source(f"{lake.uri}/{table.name}")
                 given = MetaDataset(source, name=table.name, digest=lake.digest([table])[:32])  # type: ignore[abstract]

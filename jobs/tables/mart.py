@@ -15,6 +15,7 @@ from psycopg.rows import dict_row
 
 from jobs.runtime.environment import Environment
 from jobs.runtime.errors import NightliftError
+from jobs.runtime.figure_words import points_said
 from jobs.runtime.site import Site
 from jobs.tables import mart_schema, roles, warehouse
 
@@ -31,12 +32,9 @@ def proof(figures: Mapping[str, Mapping[str, float | None]]) -> str:
     share, average = (figures.get(name, {}) for name in ("list_proved_share", "average_effect"))
     if share.get("value") is None or average.get("low") is None:
         return ""
-    alone, value, low, high = share["value"], average["value"], average["low"], average["high"]
-    assert alone is not None and value is not None and low is not None and high is not None
-    proved = (
-        f"Over all trials showing adds {100 * value:+.2f} percentage points on average (90 % interval {100 * low:+.2f}"
-        f" to {100 * high:+.2f})"
-    )
+    alone, low = share["value"], average["low"]
+    assert alone is not None and low is not None
+    proved = f"Over all trials showing adds on average {points_said(average)}"
     return (
         f"Of the places ranked by effect, {alone:.1%} have an interval above zero of their own"
         + ("; for most single pairs of user and item the log is too short to prove anything. " if alone < 0.5 else ". ")
@@ -60,8 +58,9 @@ class Mart:
     def published(self) -> Row | None:
         """The version readers see, or None."""
         rows = self.rows(
-            "SELECT version_id, run_date, rows, checksum, ranker_version, uplift_version, mlflow_run_id, published_at,"
-            " verdict FROM {published} WHERE table_name = 'recommendations'"
+            "SELECT p.version_id, p.run_date, p.rows, p.checksum, p.ranker_version, p.uplift_version, p.mlflow_run_id,"
+            " v.mlflow_experiment_id, p.published_at, p.verdict FROM {published} p"
+            " LEFT JOIN {versions} v ON v.version_id = p.version_id WHERE p.table_name = 'recommendations'"
         )
         return rows[0] if rows else None
 
@@ -71,8 +70,8 @@ class Mart:
         """
         return self.rows(
             "SELECT v.version_id, v.run_date, v.rows, v.checksum, v.ranker_version, v.uplift_version, v.mlflow_run_id,"
-            " v.loaded_at, v.published_at, v.verdict, p.version_id IS NOT NULL AS published FROM {versions} v"
-            " LEFT JOIN {published} p ON p.version_id = v.version_id WHERE v.dropped_at IS NULL"
+            " v.mlflow_experiment_id, v.loaded_at, v.published_at, v.verdict, p.version_id IS NOT NULL AS published"
+            " FROM {versions} v LEFT JOIN {published} p ON p.version_id = v.version_id WHERE v.dropped_at IS NULL"
             " ORDER BY v.run_date DESC, v.loaded_at DESC, v.version_id LIMIT %s OFFSET %s",
             limit,
             offset,

@@ -59,6 +59,7 @@ _TABLES = [
     # when the pointer last moved to the version, null where it never did; marts made earlier get the column too
     "ALTER TABLE {mart}.versions ADD COLUMN IF NOT EXISTS published_at timestamptz",
     "ALTER TABLE {mart}.versions ADD COLUMN IF NOT EXISTS dropped_at timestamptz",
+    "ALTER TABLE {mart}.versions ADD COLUMN IF NOT EXISTS mlflow_experiment_id text",
     """CREATE TABLE IF NOT EXISTS {mart}.published (
         table_name text PRIMARY KEY, version_id text NOT NULL, run_date date NOT NULL, ranker_version text NOT NULL,
         uplift_version text, mlflow_run_id text NOT NULL, rows bigint NOT NULL, checksum text NOT NULL,

@@ -67,8 +67,11 @@ def publish(
     beside: Mapping[str, pa.Table],
     verdict: str,
     force: bool = False,
+    experiment: str | None = None,
 ) -> Row:
     """Load ``lists`` (columns of the contract) and the tables beside them as one version, and point at it.
+
+    ``experiment`` is the MLflow experiment of the lists' run.
 
     Returns version_id, rows, checksum and state: 'published', 'unchanged' (the same version again: no new rows) or
     'kept' (loaded, but a newer run date, or what a rollback chose, stays published). Raises DataError where an audit
@@ -76,7 +79,8 @@ def publish(
     """
     mart, head = site.warehouse.mart_schema, _head(site, lists)
     with warehouse.adbc_connect(environment) as connection:
-        is_new, known = _load_once(connection, site, lists, beside, head, verdict)
+        about = head | {"verdict": verdict, "mlflow_experiment_id": experiment}
+        is_new, known = _load_once(connection, site, lists, beside, about)
         if is_new:
             connection.commit()
             _outwait_readers(connection, mart)
@@ -87,12 +91,18 @@ def publish(
 
 
 def rehearse(
-    site: Site, environment: Environment, lists: pa.Table, beside: Mapping[str, pa.Table], verdict: str
+    site: Site,
+    environment: Environment,
+    lists: pa.Table,
+    beside: Mapping[str, pa.Table],
+    verdict: str,
+    experiment: str | None = None,
 ) -> Row:
     """Load and audit a version as ``publish`` does, then undo it; state is 'dry run', and errors are the same."""
     head = _head(site, lists)
     with warehouse.adbc_connect(environment) as connection:
-        _load_once(connection, site, lists, beside, head, verdict)
+        about = head | {"verdict": verdict, "mlflow_experiment_id": experiment}
+        _load_once(connection, site, lists, beside, about)
         connection.rollback()
     return head | {"state": "dry run"}
 
@@ -115,11 +125,10 @@ def _load_once(
     site: Site,
     lists: pa.Table,
     beside: Mapping[str, pa.Table],
-    head: Row,
-    verdict: str,
+    about: Row,
 ) -> tuple[bool, bool]:
     """Load and audit a version that is not there; whether it was new, and whether it has been published before."""
-    mart, version = site.warehouse.mart_schema, str(head["version_id"])
+    mart, version = site.warehouse.mart_schema, str(about["version_id"])
     mart_schema.make(connection, mart)
     lock(connection, mart)
     roles.act_as(connection, roles.LOADER)
@@ -127,14 +136,14 @@ def _load_once(
         "SELECT checksum, dropped_at IS NOT NULL, published_at IS NOT NULL FROM {versions} WHERE version_id = {version}"
     )
     known = _select(connection, query, mart, version=version)
-    if known and known[0][0] != head["checksum"]:
+    if known and known[0][0] != about["checksum"]:
         raise DataError(
             f"version {version} was loaded before with other rows (checksum {known[0][0][:12]}, now"
-            f" {head['checksum'][:12]}); the night is not deterministic: nothing was published"
+            f" {about['checksum'][:12]}); the night is not deterministic: nothing was published"
         )
     is_new = not known or bool(known[0][1])
     if is_new:
-        _load(connection, site, lists, beside, head, verdict)
+        _load(connection, site, lists, beside, about)
     return is_new, bool(known) and bool(known[0][2])
 
 
@@ -165,7 +174,6 @@ def _load(
     lists: pa.Table,
     beside: Mapping[str, pa.Table],
     head: Row,
-    verdict: str,
 ) -> None:
     """Owner and loader take turns: the one makes the version's table, the other fills and audits it, and has no right
     to it any more once it is part of the history.
@@ -195,13 +203,12 @@ def _load(
     run("ALTER TABLE {history} ATTACH PARTITION {new} FOR VALUES IN ({id})", id=sql.Literal(version))
     run("ANALYZE {new}")
     roles.act_as(connection, roles.LOADER)
-    values = [*(head[name] for name in HEAD), verdict]
     run(
-        "INSERT INTO {versions} ({names}, verdict, loaded_at) VALUES ({values}, now())"
+        "INSERT INTO {versions} ({names}, loaded_at) VALUES ({values}, now())"
         " ON CONFLICT (version_id) DO UPDATE SET loaded_at = now(), dropped_at = NULL",
         versions=warehouse.ident(mart, "versions"),
-        names=sql.SQL(", ").join(map(sql.Identifier, HEAD)),
-        values=sql.SQL(", ").join(map(sql.Literal, values)),
+        names=sql.SQL(", ").join(map(sql.Identifier, head)),
+        values=sql.SQL(", ").join(map(sql.Literal, head.values())),
     )
     for name, table in beside.items():
         table = table.add_column(0, "version_id", pa.array([version] * table.num_rows, pa.string()))

@@ -43,6 +43,7 @@ MART = {
     "uplift_version": "registered version of the effect model; empty where no effect ranks the lists",
     "version_id": "hash of run date, settings, models and inputs: the same night twice has the same",
     "mlflow_run_id": "run of the night in MLflow",
+    "mlflow_experiment_id": "its experiment; empty for versions loaded before this column was there",
     "table_name": "published table; `recommendations`",
     "rows": "rows of the version",
     "checksum": "sha256 of its lists",

@@ -17,17 +17,12 @@ from jobs.runtime.errors import SetupError
 PAGE = "/nightlift"  # where the effects page lives below Airflow
 
 
-def mlflow_address(environment: Environment) -> str | None:
-    """Address of MLflow for a browser: NIGHTLIFT_MLFLOW_UI, else where the jobs find it; None where there is none."""
+def mlflow_run(environment: Environment, run_id: str, experiment: str | None) -> str:
+    """Page of a run; empty where there is no MLflow."""
     try:
-        return (os.environ.get("NIGHTLIFT_MLFLOW_UI") or environment.mlflow_page).rstrip("/")
+        return environment.mlflow_run(run_id, experiment)
     except SetupError:
-        return None
-
-
-def mlflow_run(address: str, run_id: str) -> str:
-    """Page of a run."""
-    return f"{address}/#/runs/{quote(run_id, safe='')}"
+        return ""
 
 
 def page(path: str) -> str:
@@ -44,8 +39,8 @@ class MlflowLink(BaseOperatorLink):
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
         """Address of the run; empty where the task had none."""
-        address, run_id = mlflow_address(Environment.load()), operator.told.get("mlflow_run_id")
-        return mlflow_run(address, run_id) if address and run_id else ""
+        run_id, experiment = (operator.told.get(f"mlflow_{name}_id") for name in ("run", "experiment"))
+        return mlflow_run(Environment.load(), run_id, experiment) if run_id else ""
 
 
 class DataDocsLink(BaseOperatorLink):

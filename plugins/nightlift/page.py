@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 
 from jobs.runtime.environment import Environment
 from jobs.runtime.errors import NightliftError
+from jobs.runtime.figure_words import points, points_between
 from jobs.runtime.site import load_site
 from jobs.tables import mart
 from nightlift import access, links, runs, views
@@ -26,10 +27,8 @@ HERE = Path(__file__).resolve().parent
 STATIC = {path.name: path for path in sorted((HERE / "static").iterdir())}
 CHARACTER = r"^[^\x00]*$"  # PostgreSQL has no text with a zero byte
 FENCE = "default-src 'none'; base-uri 'none'; frame-ancestors 'self'; style-src 'self'"
-POLICIES = {  # by the first part of the path: what pages that the night wrote need more than ours
-    "reports": f"{FENCE} 'unsafe-inline'; img-src data:",
-    "data_docs": f"{FENCE} 'unsafe-inline'; img-src 'self' data:; font-src 'self'; script-src 'self' 'unsafe-inline'",
-}
+WRITTEN = ("reports", "data_docs")
+ALONE = f"{FENCE} 'unsafe-inline'; img-src data:"  # pages that the night wrote hold all they need, and no script
 OURS = f"{FENCE}; script-src 'self'; img-src 'self'; form-action 'self'"
 
 # Airflow's own check: a token in the header or its cookie, refreshed and revoked as Airflow does
@@ -41,7 +40,8 @@ pages = jinja2.Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-pages.filters |= {"points": views.points, "share": views.share, "number": views.number}
+pages.globals["between"] = points_between
+pages.filters |= {"points": points, "share": views.share, "number": views.number}
 
 
 def render(request: Request, template: str, values: Mapping[str, Any], status: int = 200) -> HTMLResponse:
@@ -56,7 +56,7 @@ async def headers(request: Request, answer: Callable[[Request], Awaitable[Respon
     """No script but ours, no frame but Airflow's, nothing about users in a cache."""
     response = await answer(request)
     kind = request.url.path.removeprefix(f"{request.scope.get('root_path', '')}/docs/").split("/")[0]
-    response.headers["Content-Security-Policy"] = POLICIES.get(kind, OURS)
+    response.headers["Content-Security-Policy"] = ALONE if kind in WRITTEN else OURS
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "same-origin"
     response.headers["Cache-Control"] = "no-store"
@@ -103,7 +103,7 @@ def written(kind: str, path: str, site: SiteDep) -> FileResponse:
     """A page that the night wrote: the report, or the Data Docs."""
     folder = (Environment.load().home / "docs" / kind / site.site).resolve()
     file = (folder / path).resolve()
-    if kind not in POLICIES or not file.is_relative_to(folder) or not file.is_file():
+    if kind not in WRITTEN or not file.is_relative_to(folder) or not file.is_file():
         raise HTTPException(404, f"No night of {site.site} has written this page on this machine.")
     return FileResponse(file)
 

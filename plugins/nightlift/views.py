@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from jobs.runtime import pages
 from jobs.runtime.environment import Environment
+from jobs.runtime.figure_words import effect_cells
 from jobs.runtime.site import Site
 from jobs.tables import mart
 from jobs.tables.mart import Mart
@@ -30,11 +31,6 @@ GLANCE = {
 }
 SHARES = ("overlap_share", "identified_share", "list_identified_share")
 FIGURES = ("qini",)
-
-
-def points(value: float | None) -> str:
-    """A probability in percentage points with its sign."""
-    return "none" if value is None else f"{100 * value:+.2f}"
 
 
 def share(value: float | None) -> str:
@@ -97,14 +93,14 @@ def site_values(
     if found is None:
         return values
     by_date = {run.run_date: run for run in reversed(nights) if run.run_date}
-    versions, address = found.versions(VERSIONS + 1, VERSIONS * (page - 1)), links.mlflow_address(environment)
+    versions = found.versions(VERSIONS + 1, VERSIONS * (page - 1))
     values |= {
         "versions": [
             row
             | {
                 "run": by_date.get(row["run_date"]),
                 "rollback": rollback(site, row),
-                "mlflow": address and links.mlflow_run(address, row["mlflow_run_id"]),
+                "mlflow": _mlflow(environment, row),
             }
             for row in versions[:VERSIONS]
         ],
@@ -145,12 +141,15 @@ def _links(site: Site, environment: Environment, published: Row, run: runs.Run |
         for label, path in written.items()
         if path.exists()
     ]
-    address = links.mlflow_address(environment)
-    if address:
-        out.append({"label": "MLflow run", "in": "", "to": links.mlflow_run(address, published["mlflow_run_id"])})
+    if address := _mlflow(environment, published):
+        out.append({"label": "MLflow run", "in": "", "to": address})
     if run:
         out.append({"label": "DAG run", "in": "airflow", "to": run.path})
     return out
+
+
+def _mlflow(environment: Environment, version: Row) -> str:
+    return links.mlflow_run(environment, version["mlflow_run_id"], version["mlflow_experiment_id"])
 
 
 def glance(figures: Mapping[str, Row]) -> list[Row]:
@@ -159,11 +158,13 @@ def glance(figures: Mapping[str, Row]) -> list[Row]:
     for name, label in GLANCE.items():
         if name not in figures:
             continue
-        show = share if name in SHARES else (lambda value: f"{value:.4f}") if name in FIGURES else points
         figure = figures[name]
-        interval = None if figure["low"] is None else f"{show(figure['low'])} to {show(figure['high'])}"
-        unit = "" if name in (*SHARES, *FIGURES) else " pp"
-        rows.append({"label": label, "value": show(figure["value"]) + unit, "interval": interval})
+        show = share if name in SHARES else "{:.4f}".format
+        cells = {
+            "value": show(figure["value"]),
+            "interval": None if figure["low"] is None else f"{show(figure['low'])} to {show(figure['high'])}",
+        }
+        rows.append({"label": label, **(cells if name in (*SHARES, *FIGURES) else effect_cells(figure))})
     return rows
 
 

@@ -1,13 +1,16 @@
 """The pages as a person sees them after the first night, on a desk and on a phone."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
+import requests
 
 from tests.e2e import person
-from tests.e2e.conftest import Night
+from tests.e2e.conftest import ROOT, Night
 
 pytestmark = pytest.mark.skipif(person.chromium() is None, reason=person.MISSING)
+MLFLOW = ROOT / "docs" / "mlflow.md"
 WIDTHS = {"desk": 1280, "phone": 390}
 
 
@@ -51,7 +54,9 @@ def test_from_the_site_to_a_users_lists_the_report_and_the_mlflow_run(
     page.get_by_role("link", name="user-0001", exact=True).click()
     person.expect(page.get_by_role("heading", name="User user-0001")).to_be_visible()
     for name in ("List by relevance", "List as published"):
-        person.expect(page.get_by_role("region", name=name).locator("tbody tr")).to_have_count(5)
+        shown = page.get_by_role("region", name=name)
+        person.expect(shown.locator("tbody tr")).to_have_count(5)
+        assert shown.evaluate("list => list.scrollWidth - list.clientWidth") <= 0, f"the effects of {name} are cut off"
     assert person.too_wide(page) <= 0
     page.goto(f"{night.address('airflow_url')}/nightlift/sites/corner")
     page.get_by_role("link", name="Report").click()
@@ -60,26 +65,69 @@ def test_from_the_site_to_a_users_lists_the_report_and_the_mlflow_run(
     page.go_back()
     with page.expect_popup() as opened:
         page.get_by_role("link", name="MLflow run").click()
-    person.expect(opened.value.get_by_text("corner 2024-03-04").first).to_be_visible(timeout=30_000)
+    run = opened.value
+    person.expect(run.get_by_role("heading", name="corner 2024-03-04")).to_be_visible(timeout=30_000)
+    person.expect(run.get_by_role("link", name="Runs", exact=True).last).to_be_visible()
+    person.expect(run.get_by_role("link", name=re.compile("^Evaluation"))).to_have_count(0)  # for language models
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "",
-        "sites/corner",
-        "sites/corner/users?user=user-0001",
-        "docs/reports/corner/2024-03-04.html",
-        "docs/data_docs/corner/2024-03-04/index.html",
-    ],
-)
-def test_axe_finds_nothing_serious(browser: person.Browser, state: object, night: Night, path: str) -> None:
+def test_the_search_of_the_docs_compares_nights_in_mlflow(page: person.Page, night: Night) -> None:
+    (search,) = re.findall(r"`http://127.0.0.1:5000/#/experiments/1/(runs\?[^`]*)`", MLFLOW.read_text(encoding="utf-8"))
+    server = night.address("mlflow_uri")
+    found = requests.get(f"{server}/api/2.0/mlflow/experiments/get-by-name?experiment_name=corner", timeout=30).json()
+    page.goto(f"{server}/#/experiments/{found['experiment']['experiment_id']}/{search}")
+    person.expect(page.get_by_text("corner 2024-03-04").first).to_be_visible(timeout=30_000)
+    person.expect(page.get_by_text("uplift", exact=True)).to_have_count(0)  # a task's run
+
+
+def ours(night: Night) -> dict[str, str]:
+    """Addresses of every kind of page that is ours."""
+    pages, checks = f"{night.address('airflow_url')}/nightlift", "docs/data_docs/corner/2024-03-04/index.html"
+    paths = ("", "sites/corner", "sites/corner/users?user=user-0001", "docs/reports/corner/2024-03-04.html", checks)
+    return {path: f"{pages}/{path}" for path in paths} | {
+        "all nights": (night.folder / "home" / "docs" / "index.html").as_uri()
+    }
+
+
+def great_expectations(night: Night) -> dict[str, str]:
+    """Of each kind of page that Great Expectations makes the longest."""
+    docs = night.folder / "home" / "docs"
+    kinds = {"results": "**/validations/**/*.html", "suite": "**/expectations/*.html"}
+    made = {kind: list((docs / "data_docs" / "corner" / "2024-03-04").glob(names)) for kind, names in kinds.items()}
+    longest = {kind: max(files, key=lambda file: file.stat().st_size) for kind, files in made.items()}
+    pages = f"{night.address('airflow_url')}/nightlift/docs"
+    return {kind: f"{pages}/{file.relative_to(docs).as_posix()}" for kind, file in longest.items()}
+
+
+def test_no_page_of_a_night_is_wider_than_its_window(page: person.Page, night: Night) -> None:
+    for name, address in (ours(night) | great_expectations(night)).items():
+        page.goto(address)
+        person.expect(page.get_by_role("heading").first).to_be_visible()
+        assert person.too_wide(page) <= 0, name
+
+
+def test_the_report_of_a_larger_shop_fits_its_window_a_tablet_and_paper(page: person.Page, night: Night) -> None:
+    page.goto(ours(night)["docs/reports/corner/2024-03-04.html"])
+    longer = {"effective trials": "12,345,678 and 12,345,678", "by relevance": "Bread (BAKERY::BREAD/ROLLS::SOURDOUGH)"}
+    for start, text in longer.items():
+        cells = page.locator(f"td[data-label^='{start}']")
+        person.expect(cells.first).to_be_visible()
+        cells.evaluate_all("(cells, text) => cells.forEach(cell => cell.textContent = text)", text)
+    assert person.too_wide(page) <= 0
+    for media, width in (("screen", 768), ("print", 718)):  # of A4 without its margins
+        page.emulate_media(media=media)  # type: ignore[arg-type]
+        page.set_viewport_size({"width": width, "height": 900})
+        assert person.too_wide(page) <= 0, media
+
+
+def test_axe_finds_nothing_serious(browser: person.Browser, state: object, night: Night) -> None:
     for scheme in ("light", "dark"):
         context = browser.new_context(color_scheme=scheme, storage_state=state, bypass_csp=True)  # type: ignore[arg-type]
         page = context.new_page()
-        answer = page.goto(f"{night.address('airflow_url')}/nightlift/{path}")
-        assert answer is not None and answer.ok
-        assert person.barriers(page) == [], scheme
+        for name, address in (ours(night) | great_expectations(night)).items():
+            answer = page.goto(address)
+            assert answer is not None and answer.ok, name
+            assert person.barriers(page) == [], (name, scheme)
         context.close()
 
 

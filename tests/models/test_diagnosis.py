@@ -84,7 +84,9 @@ def test_negative_control_finds_nothing_where_the_features_say_all_and_a_hidden_
     blind = replace(trials.trials, matrix=np.zeros_like(trials.trials.matrix))
     loud = diagnosis.negative_control(replace(trials, trials=blind), HOW, 0)
     assert loud["wide"]["low"] > 0
-    assert "the negative control finds an effect" in warned({"wide": loud["wide"]})
+    found = {"value": 0.0123, "low": 0.01, "high": 0.02}
+    said = "the negative control finds an effect of +1.23 pp (99 % interval +1.00 to +2.00 pp) on outcomes before"
+    assert warned({"wide": loud["wide"]}) and warned({"wide": found}).startswith(said)
     assert warned({"wide": quiet["wide"]}) == warned({"wide": None}) == ""
 
 

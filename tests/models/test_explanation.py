@@ -53,7 +53,7 @@ def test_a_feature_that_is_a_question_is_asked_without_a_threshold():
     share = found.nodes()[root["left"]]["share"]
     assert found.text().splitlines()[:2] == [
         "category is milk? yes:",
-        f"    effect +20.00 points, {share:.0%} of trials",
+        f"    effect +20.00 pp, {share:.0%} of trials",
     ]
     assert ">category is milk?<" in diagrams.surrogate_tree(found.nodes())
 

@@ -177,7 +177,7 @@ def test_reason_is_one_plain_sentence():
     row |= {"effect": 0.021, "effect_low": 0.004, "effect_high": 0.039, "relevance": 0.4}
     assert lists.reason(row, HOW) == (
         "Bought in 3 of the 4 weeks it was shown and 1 of the 8 it was not; "
-        "showing it adds about 2.1 points (0.4 to 3.9)."
+        "showing it changes the probability by +2.10 pp (90 % interval +0.40 to +3.90 pp)."
     )
 
 

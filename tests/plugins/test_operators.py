@@ -98,12 +98,13 @@ def test_what_a_job_tells_is_in_xcom_and_makes_the_links(monkeypatch: pytest.Mon
     monkeypatch.setenv("NIGHTLIFT_MLFLOW_UI", "http://mlflow/")
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", "http://airflow/")
     given = context()
-    operator = run_job("result.record(mlflow_run_id='a', note='one'); result.record(note='two')", given)
-    assert given["ti"] == {"mlflow_run_id": "a", "note": "two"}
+    told = "result.record(mlflow_run_id='a', mlflow_experiment_id='7', note='one'); result.record(note='two')"
+    operator = run_job(told, given)
+    assert given["ti"] == {"mlflow_run_id": "a", "mlflow_experiment_id": "7", "note": "two"}
     addresses = {link.name: link.get_link(operator, ti_key=None) for link in links.LINKS}
     assert addresses == {
         "Effects page": "http://airflow/nightlift/sites/grocery",
-        "MLflow run": "http://mlflow/#/runs/a",
+        "MLflow run": "http://mlflow/#/experiments/7/runs/a?workflowType=machine_learning",
         "Data Docs": "",
         "Report": "",
     }

@@ -18,13 +18,16 @@ MONDAY, TUESDAY = date(2024, 1, 8), date(2024, 1, 9)
 HOSTILE = "<script>alert(1)</script>"
 
 
+EXPERIMENT = "7"
+
+
 def publish(site: Site, environment: Environment, version: str, day: date, **changed: object) -> None:
     lists = changed.pop("lists", None) or small_night.lists(version, day)
     beside = small_night.beside(small_night.HEADLINE | dict(changed.pop("figures", {})))  # type: ignore[call-overload]
     for name, rows in changed.items():
         table = contracts.TABLES[name]
         beside[name] = pa.Table.from_pylist(rows, schema=table.arrow_schema)  # type: ignore[arg-type]
-    versions.publish(site, environment, lists, beside, "effects proved")  # type: ignore[arg-type]
+    versions.publish(site, environment, lists, beside, "effects proved", experiment=EXPERIMENT)  # type: ignore[arg-type]
 
 
 def effect(level: str, key: str, method: str, estimate: float = 0.05) -> dict[str, object]:
@@ -120,7 +123,22 @@ def test_the_site_says_what_is_published_and_how_to_go_back(web: Web, shop: Site
     assert "+0.400" in text and "+0.200 to +0.600" in text  # measured lift
     assert "-4.00" in text and "heat-minus-4" in text
     assert "90.0 %" in text  # overlap of milk
-    assert "12.5% have an interval above zero of their own" in text and "+4.00 to +6.00): that is proved." in text
+    assert "12.5% have an interval above zero of their own" in text and "+4.00 to +6.00 pp): that is proved." in text
+
+
+def test_a_link_to_mlflow_opens_the_pages_of_trained_models_also_where_only_the_run_is_known(
+    web: Web, shop: Site, warehouse: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(shop, warehouse, "aaaaaaaa", MONDAY)
+    assert "MLflow" not in web.client("admin").get(f"/nightlift/sites/{shop.site}").text, "there is none"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow")
+    run = small_night.lists("aaaaaaaa", MONDAY)["mlflow_run_id"][0]
+    wanted = f'href="http://mlflow/#/experiments/{EXPERIMENT}/runs/{run}?workflowType=machine_learning"'
+    assert web.client("admin").get(f"/nightlift/sites/{shop.site}").text.count(wanted) == 2
+    versions.publish(
+        shop, warehouse, small_night.lists("bbbbbbbb", TUESDAY), small_night.beside(), "loaded by an earlier release"
+    )
+    assert f'href="http://mlflow/#/runs/{run}"' in web.client("admin").get(f"/nightlift/sites/{shop.site}").text
 
 
 def test_a_version_without_effects_says_which_part_is_missing(web: Web, shop: Site, warehouse: Environment) -> None:

@@ -22,7 +22,6 @@ def keep(docs: Path, check: str, results: list[dict[str, Any]], day: date = DAY,
         page = folder / "validations" / table / "run" / f"lake-{table}.html"
         page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text("expectations")
-    (folder / "index.html").write_text("index")
     pages.record_check(folder, results, [f"line {place} <b> (why)" for place in range(len(results))])
 
 

@@ -1,5 +1,6 @@
 """A check leaves its pages and its record, also where it fails."""
 
+import re
 from datetime import date
 from pathlib import Path
 
@@ -52,6 +53,21 @@ def test_a_page_of_great_expectations_is_linked_for_every_suite(args: JobArgs):
     page = pages.checks_page(args.environment.home / "docs", "shop", DAY)
     (suite,) = pages.night_values(args.environment.home / "docs", "shop", DAY)["checks"][1]["suites"]
     assert (page.parent / suite["page"]).exists()
+
+
+def test_a_page_of_great_expectations_asks_no_other_server_and_says_in_words_what_holds(args: JobArgs):
+    with pytest.raises(DataError):
+        quality.check(args, "check_clean", users("u1", "u1"))
+    folder = pages.check_folder(args.environment.home / "docs", "shop", DAY, "check_clean")
+    made = {page: page.read_text(encoding="utf-8") for page in folder.rglob("*.html")}
+    assert {page.relative_to(folder).parts[0] for page in made} == {"validations", "expectations"}
+    for page, text in made.items():
+        assert not re.search(r"<(script|link|img|iframe)\b|url\(|@import", text), page
+        assert text.lstrip().startswith('<!DOCTYPE html>\n<html lang="en">'), page
+        homes = set(re.findall(r'href="([^"]*index\.html#check_clean)"', text))
+        assert homes and all((page.parent / home.partition("#")[0]).resolve().exists() for home in homes), page
+    (results,) = (text for page, text in made.items() if page.is_relative_to(folder / "validations"))
+    assert "<strong>holds</strong>" in results and "<strong>fails</strong>" in results
 
 
 def test_a_table_without_a_suite_is_an_error():

@@ -27,7 +27,7 @@ EXAMPLE = pd.DataFrame({"from_repeat": [True, False], "days_since_last": np.arra
 CARD = Card(
     "probability of a purchase.",
     "10 rows of 2024-01-01; nothing dated on or after 2024-01-08.",
-    {"ndcg": Estimate(0.4, 0.35, 0.45), "brier": 0.1},
+    {"ndcg": Estimate(0.4, 0.35, 0.45), "brier": 0.1, "average_effect": Estimate(0.01, 0.005, 0.015)},
     EXAMPLE,
     "relevance",
 )
@@ -78,8 +78,9 @@ def test_the_card_says_what_how_well_and_how_to_load(job: JobArgs) -> None:
     for words in (
         "probability of a purchase",
         "nothing dated on or after 2024-01-08",
-        "| ndcg | 0.4 | 0.35 to 0.45 |",
-        "| brier | 0.1 | none |",
+        "| ndcg | 0.4000 | 0.3500 to 0.4500 |",
+        "| brier | 0.1000 | none |",
+        "| average_effect | +1.00 pp | +0.50 to +1.50 pp |",
         "load_checked",
         made.sha256,
     ):

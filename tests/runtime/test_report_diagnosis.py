@@ -102,7 +102,7 @@ def test_learners_are_compared_with_tonights_and_the_better_one_is_named():
         "pair difference, shrunken by one trial",
     ]
     assert said["better"] == "R-learner" and said["table"][1]["better"]
-    assert said["table"][0]["autoc_gap"] == "" and said["table"][1]["autoc_gap"] == "+0.3 (+0.2 to +0.4)"
+    assert said["table"][0]["autoc_gap"] == "" and said["table"][1]["autoc_gap"] == "+0.30000 (+0.20000 to +0.40000)"
     none = with_part("comparison", learners=DIAGNOSIS["comparison"]["learners"][:1], left_out="9 treated trials")
     assert (parts.learners(none)["better"], parts.learners(none)["left_out"]) == ("", "9 treated trials")
 

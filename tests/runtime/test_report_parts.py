@@ -1,7 +1,6 @@
 """What the report says of records: figures with intervals, comparisons, nothing invented."""
 
 import pandas as pd
-import pytest
 
 from jobs.runtime import report_parts as parts
 from jobs.runtime.report_words import REASONS
@@ -18,32 +17,6 @@ LISTS = pd.DataFrame(
     }
 )
 PLAIN = pd.DataFrame({"user_id": ["u1", "u1", "u2", "u2"], "rank": [1, 2, 1, 2], "item_id": ["a", "c", "a", "b"]})
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (None, "not computed"),
-        (0.0, "0.0000"),
-        (0.25, "0.2500"),
-        (-0.00052, "-0.00052"),
-        (12345.6, "12,346"),
-        (3.0, "3"),
-    ],
-)
-def test_numbers_keep_the_digits_that_count(value: float | None, text: str):
-    assert parts.number(value) == text
-
-
-def test_both_ends_of_an_interval_have_as_many_digits_and_half_an_interval_is_none():
-    assert parts.interval(-0.0055, 0.00061) == "-0.00550 to 0.00061"
-    assert parts.interval(0.1, 0.2) == "0.1000 to 0.2000"
-    assert parts.interval(None, 0.1) == "none"
-
-
-def test_a_figure_without_an_interval_says_so_and_one_without_a_value_is_left_out():
-    rows = parts.figures({"known": figure(0.5), "unknown": {"value": None}})
-    assert rows == [{"name": "known", "value": "0.5000", "interval": "none"}]
 
 
 def test_the_verdict_names_state_gain_and_what_relevance_would_give():
@@ -163,17 +136,3 @@ def test_cleaned_rows_say_why_in_words():
 
 def test_every_reason_to_disbelieve_a_row_has_words():
     assert set(REASONS) == {*clean.REASONS, *opinions.REASONS}
-
-
-@pytest.mark.parametrize(
-    ("value", "words"), [(0.038, "+3.80 pp"), (-0.0012, "-0.12 pp"), (0.00023, "+0.023 pp"), (None, "not computed")]
-)
-def test_an_effect_is_said_in_percentage_points(value: float | None, words: str) -> None:
-    assert parts.points(value) == words
-
-
-def test_both_ends_of_an_effects_interval_have_as_many_digits() -> None:
-    assert parts.points_between(-0.0004, 0.0123) == "-0.04 to +1.23 pp"
-    assert parts.points_between(-0.0004, 0.0006) == "-0.040 to +0.060 pp"
-    assert parts.points_between(None, 0.1) == "none"
-    assert parts.points_said({"value": 0.01, "low": None, "high": None}) == "+1.00 pp"

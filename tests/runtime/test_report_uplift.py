@@ -105,3 +105,9 @@ def test_cells_that_lose_are_counted_beside_what_chance_would_give():
         "would put about 2 there. Lowest: milk for segment 1 few, -4.00 pp (-6.00 to -2.00 pp)."
     )
     assert "Lowest" not in parts.harmed(effects_of(*cells))["cells"]
+
+
+def test_the_gates_effects_are_in_points_and_its_shares_are_not():
+    checks = [{"name": name, "passed": True, "meaning": "", **figure(0.01, 0.0, 0.02)} for name in ("placebo", "qini")]
+    rows = parts.gate({"checks": checks})
+    assert [row["value"] for row in rows] == ["+1.00 pp", "0.0100"] and rows[0]["interval"] == "+0.00 to +2.00 pp"

@@ -28,7 +28,7 @@ def test_a_single_pair_proves_little_while_the_average_is_proved() -> None:
     average = {"value": 0.0035, "low": 0.0023, "high": 0.0047}
     said = mart.proof({"list_proved_share": few, "average_effect": average})
     assert said.startswith("Of the places ranked by effect, 12.5% have an interval above zero of their own; for most")
-    assert said.endswith("adds +0.35 percentage points on average (90 % interval +0.23 to +0.47): that is proved.")
+    assert said.endswith("adds on average +0.35 pp (90 % interval +0.23 to +0.47 pp): that is proved.")
     unsure = mart.proof({"list_proved_share": few, "average_effect": average | {"low": -0.001}})
     assert unsure.endswith("which is not proved, either.")
     many = mart.proof({"list_proved_share": few | {"value": 0.9}, "average_effect": average})

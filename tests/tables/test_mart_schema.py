@@ -54,7 +54,8 @@ def test_a_mart_made_before_there_were_roles_is_taken_over_with_what_is_publishe
         warehouse,
         *(f"DROP VIEW {{mart}}.{table}_view" for table in mart_schema.TABLES),
         "COMMENT ON VIEW {mart}.recommendations IS NULL",
-        "ALTER TABLE {mart}.versions DROP COLUMN published_at, DROP COLUMN dropped_at",
+        "ALTER TABLE {mart}.versions DROP COLUMN published_at, DROP COLUMN dropped_at,"
+        " DROP COLUMN mlflow_experiment_id",
         *(f"ALTER TABLE {{mart}}.{name} OWNER TO postgres" for name in (*mart_schema.TABLES, "recommendations")),
         "ALTER TABLE {mart}.recommendations_aaaaaaaa OWNER TO postgres",
         "ALTER SCHEMA {mart} OWNER TO postgres",
