@@ -25,7 +25,8 @@ import yaml
 from jobs.runtime.environment import Environment
 from jobs.runtime.site import Outcome, Site
 from jobs.tables import versions
-from jobs.tables.contracts import ITEM_EFFECTS, RECOMMENDATIONS, RELEVANCE_LISTS, RUN_METRICS, USER_PROFILES, Table
+from jobs.tables.contracts import ITEM_EFFECTS, RECOMMENDATIONS, RELEVANCE_LISTS, RUN_METRICS, USER_PROFILES
+from jobs.tables.schema import Table
 from tests.plugins.airflow_web import Web, application
 
 ITEMS, CATEGORIES, SEGMENTS = 5_000, 60, 8

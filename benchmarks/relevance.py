@@ -32,6 +32,7 @@ from jobs.models.folds import threads
 from jobs.runtime.args import JobArgs
 from jobs.tables import contracts, demo
 from jobs.tables.lake import Lake
+from jobs.tables.schema import Table
 
 Floats = NDArray[np.float32]
 MIN_HOUSEHOLDS = 20
@@ -158,7 +159,7 @@ def night(rows: pd.DataFrame, items: pd.DataFrame, run_date: date, unit: str, fo
     return tonight[["user_id", "item_id"]].assign(score=fitted.score(ranker.matrix(tonight), threads()))
 
 
-def _tables(past: pd.DataFrame, items: pd.DataFrame) -> list[tuple[contracts.Table, pa.Table]]:
+def _tables(past: pd.DataFrame, items: pd.DataFrame) -> list[tuple[Table, pa.Table]]:
     """The four clean tables; nothing was shown."""
     interactions = pd.DataFrame(
         {

@@ -17,8 +17,9 @@ from jobs.runtime import result
 from jobs.runtime.args import JobArgs, run
 from jobs.runtime.errors import DataError
 from jobs.tables import arrivals, raw, roles, warehouse
-from jobs.tables.contracts import ARROW, RAW_EXPOSURES, RAW_INTERACTIONS, RAW_ITEMS, RAW_USERS, Table
+from jobs.tables.contracts import RAW_EXPOSURES, RAW_INTERACTIONS, RAW_ITEMS, RAW_USERS
 from jobs.tables.lake import FIRST_DAY, Lake
+from jobs.tables.schema import ARROW, Table
 
 TABLES = (RAW_USERS, RAW_ITEMS, RAW_INTERACTIONS, RAW_EXPOSURES)
 FEATURE_DAYS = 35  # the longest exposure window of a feature, and a week to spare

@@ -11,8 +11,8 @@ import pyarrow as pa
 from jobs import adjust
 from jobs.runtime.args import JobArgs
 from jobs.tables import contracts
-from jobs.tables.contracts import Table
 from jobs.tables.lake import Lake
+from jobs.tables.schema import Table
 from tests import small_night
 
 USERS, ITEMS = 400, 300

@@ -11,8 +11,9 @@ import yaml
 from jobs.models import ranker
 from jobs.runtime.args import JobArgs
 from jobs.runtime.site import Outcome, Ranker, Ranking, Site, Tuning
-from jobs.tables.contracts import CANDIDATES, ITEM_VECTORS, ITEMS, LISTED, PAIR_COUNTS, PAIR_DAYS, SOURCES, Table
+from jobs.tables.contracts import CANDIDATES, ITEM_VECTORS, ITEMS, LISTED, PAIR_COUNTS, PAIR_DAYS, SOURCES
 from jobs.tables.lake import Lake
+from jobs.tables.schema import Table
 
 DAYS = pd.to_datetime(["2024-01-01", "2024-01-08", "2024-01-15"])
 NIGHT = date(2024, 1, 22)

@@ -16,8 +16,8 @@ from jobs.runtime.args import JobArgs
 from jobs.runtime.environment import Environment
 from jobs.runtime.site import Outcome, Site
 from jobs.tables import contracts
-from jobs.tables.contracts import Table
 from jobs.tables.lake import Lake
+from jobs.tables.schema import Table
 from tests import small_night
 from tests.runtime.diagnoses import DIAGNOSIS, OFF_POLICY, figure
 from tests.runtime.test_report_uplift import UPLIFT

@@ -23,8 +23,8 @@ from jobs.runtime import gx_pages, pages, result
 from jobs.runtime.args import JobArgs
 from jobs.runtime.environment import ROOT
 from jobs.runtime.errors import DataError, SetupError
-from jobs.tables.contracts import Table
 from jobs.tables.lake import Lake
+from jobs.tables.schema import Table
 
 SUITES = ROOT / "expectations"
 COUNTS_ONLY = {"result_format": "BASIC", "partial_unexpected_count": 0}

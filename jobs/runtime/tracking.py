@@ -21,8 +21,8 @@ from jobs.runtime import result
 from jobs.runtime.args import JobArgs, dag_run
 from jobs.runtime.environment import ROOT
 from jobs.runtime.errors import AwayError
-from jobs.tables.contracts import Table
 from jobs.tables.lake import Lake
+from jobs.tables.schema import Table
 
 BATCH = 1000  # metrics a server takes at once
 

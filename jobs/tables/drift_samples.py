@@ -21,9 +21,9 @@ from jobs.tables.contracts import (
     SCORES,
     USER_FEATURE_TABLE,
     USER_FEATURES,
-    Table,
 )
 from jobs.tables.lake import Lake
+from jobs.tables.schema import Table
 
 Columns = dict[str, NDArray[np.float32]]
 ROWS = 10_000  # of each table: the PSI of two such samples is below 0.01 by chance

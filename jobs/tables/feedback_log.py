@@ -12,8 +12,9 @@ from psycopg import sql
 from jobs.runtime.args import JobArgs
 from jobs.runtime.site import Site
 from jobs.tables import mart_schema, roles, warehouse
-from jobs.tables.contracts import EXPLORED, EXPOSURES, INTERACTIONS, Table
+from jobs.tables.contracts import EXPLORED, EXPOSURES, INTERACTIONS
 from jobs.tables.lake import Lake
+from jobs.tables.schema import Table
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from jobs.runtime.args import JobArgs
 from jobs.runtime.errors import DataError, SetupError
-from jobs.tables.contracts import Table
+from jobs.tables.schema import ARROW, SPARK, Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -337,8 +337,6 @@ def _order(table: pa.Table, key: Sequence[str]) -> np.ndarray:
 
 
 def _spark_name(kind: pa.DataType) -> str:
-    from jobs.tables.contracts import ARROW, SPARK
-
     for name, arrow in ARROW.items():
         if kind == arrow:
             return SPARK[name]

@@ -14,8 +14,9 @@ from jobs.runtime.environment import Environment
 from jobs.runtime.errors import DataError
 from jobs.runtime.screen import Advance, Screen
 from jobs.runtime.site import Site
-from jobs.tables import contracts, warehouse
+from jobs.tables import warehouse
 from jobs.tables.files import DUCKDB_TYPES, MEANINGS, attribute_type, quoted, scan, sniff
+from jobs.tables.schema import LONGEST
 
 BATCH_ROWS = 200_000
 SHOWN = 5  # bad rows named in an error
@@ -145,8 +146,8 @@ def _check_values(source: duckdb.DuckDBPyConnection, name: str, file: _File) -> 
         rules[column, f"not {MEANINGS[kind]}"] = wrong
         if kind == "VARCHAR":
             rules[column, "text with a NUL character"] = f"contains({cast}, chr(0))"
-        if column in contracts.LONGEST and column in warehouse.RAW_COLUMNS[file.table]:
-            longest = contracts.LONGEST[column]
+        if column in LONGEST and column in warehouse.RAW_COLUMNS[file.table]:
+            longest = LONGEST[column]
             rules[column, f"longer than {longest} characters"] = f"length({cast}) > {longest}"
         if column in required:
             rules[column, "empty"] = f"{values} IS NULL" + (f" OR {cast} = ''" if kind == "VARCHAR" else "")

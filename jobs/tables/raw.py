@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from psycopg import sql
 
 from jobs.tables import warehouse
-from jobs.tables.contracts import Table
+from jobs.tables.schema import Table
 
 _TIMES = {"timestamp with time zone", "timestamp without time zone", "date"}
 _WHOLE = {"smallint", "integer", "bigint"}

@@ -7,6 +7,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from jobs.tables import contracts
+from jobs.tables.schema import LONGEST, Table
 
 REASONS = (
     "missing_key",
@@ -110,7 +111,7 @@ def kept(marked: DataFrame) -> DataFrame:
     return marked.where(F.col("reason").isNull()).drop("reason")
 
 
-def quarantined(marked: DataFrame, table: contracts.Table) -> DataFrame:
+def quarantined(marked: DataFrame, table: Table) -> DataFrame:
     """The rows that are not, in the QUARANTINE contract: table, reason, key and the row as JSON."""
     columns = [_named(name) for name in marked.columns if name != "reason"]
     return marked.where(F.col("reason").isNotNull()).select(
@@ -160,7 +161,7 @@ def _named(name: str) -> Column:
 
 
 def _too_long(name: str) -> Column:
-    return F.length(name) > contracts.LONGEST[name]
+    return F.length(name) > LONGEST[name]
 
 
 def _known(marked: DataFrame, ids: DataFrame, key: str) -> DataFrame:

@@ -9,6 +9,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs.tables import contracts
+from jobs.tables.schema import SPARK, Table
 from jobs.transforms import opinions
 from jobs.transforms.opinions import MICRO
 from jobs.transforms.shown import Shown
@@ -160,6 +161,6 @@ def _counted(
     return counts.select(by, F.inline(F.array(*rows))).where(F.col(f"{name}_{max(windows)}d") > 0)
 
 
-def _contract(table: DataFrame, contract: contracts.Table) -> DataFrame:
-    types = {name: contracts.SPARK[kind.rstrip("?")] for name, kind in contract.columns.items()}
+def _contract(table: DataFrame, contract: Table) -> DataFrame:
+    types = {name: SPARK[kind.rstrip("?")] for name, kind in contract.columns.items()}
     return table.select(*(F.col(name).cast(kind).alias(name) for name, kind in types.items()))

@@ -17,9 +17,9 @@ from psycopg import sql
 from jobs.runtime.environment import Environment
 from jobs.runtime.errors import DataError
 from jobs.runtime.site import Site
-from jobs.tables import contracts
 from jobs.tables import warehouse as tables
 from jobs.tables.load import load_folder
+from jobs.tables.schema import LONGEST
 from tests.hostile import HOSTILE
 
 
@@ -222,6 +222,6 @@ def test_any_right_files_are_loaded_whole_and_any_fault_is_refused_in_one_line(
     assert load_folder(site, tmp_path, warehouse) == {name: len(rows) - 1 for name, rows in files.items()}
     for name, rows in files.items():
         head = tuple(map(str, rows[0]))
-        ids = [column for column in head if column in contracts.LONGEST]
+        ids = [column for column in head if column in LONGEST]
         wanted = sorted(tuple(str(row[head.index(column)]) for column in ids) for row in rows[1:])
         assert sorted(read(warehouse, site, name, *ids)) == wanted

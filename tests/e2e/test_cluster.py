@@ -14,8 +14,9 @@ import pytest
 from jobs.runtime.args import JobArgs
 from jobs.runtime.environment import Environment
 from jobs.runtime.site import find_site
-from jobs.tables.contracts import RAW_EXPOSURES, RAW_INTERACTIONS, RAW_ITEMS, RAW_USERS, TABLES, Table
+from jobs.tables.contracts import RAW_EXPOSURES, RAW_INTERACTIONS, RAW_ITEMS, RAW_USERS, TABLES
 from jobs.tables.lake import Lake
+from jobs.tables.schema import Table
 from nightlift.operators import SparkJobOperator
 from nightlift.tasks import SPARK_TASKS
 from tests.e2e.conftest import Night

@@ -24,8 +24,8 @@ from jobs.runtime.services import spark_connect
 from jobs.runtime.services.home import Home
 from jobs.runtime.site import Outcome, Site
 from jobs.tables import contracts
-from jobs.tables.contracts import Table
 from jobs.tables.lake import FIRST_DAY, Lake
+from jobs.tables.schema import Table
 
 NIGHT = date(2024, 1, 11)
 USERS, ITEMS, EVENTS = 2000, 20, 120_000  # so many that writing them takes a while

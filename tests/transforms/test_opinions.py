@@ -8,6 +8,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from jobs.runtime.site import Opinions, Outcome, Site
 from jobs.tables import contracts
+from jobs.tables.schema import SPARK
 from jobs.transforms import clean, features, opinions
 from jobs.transforms.shown import Shown, pair_shown_days
 from tests.transforms.rows import feature_rows
@@ -61,7 +62,7 @@ def test_the_last_vote_of_a_day_is_kept_with_the_count_and_the_others_are_quaran
     quarantined = clean.quarantined(frame, contracts.INTERACTIONS).collect()
     assert [(row.reason, row.key) for row in quarantined] == [("overruled_vote", "early")]
     assert dict(clean.kept(frame).dtypes) == {
-        name: contracts.SPARK[kind.rstrip("?")] for name, kind in contracts.INTERACTIONS.columns.items()
+        name: SPARK[kind.rstrip("?")] for name, kind in contracts.INTERACTIONS.columns.items()
     }
 
 
