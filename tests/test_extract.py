@@ -1,12 +1,15 @@
 """Extraction: only days before the run date, only what is new, and errors that name table, column and site file."""
 
+from collections.abc import Iterable
 from datetime import date
 
 import pytest
+from psycopg import sql
 
 from jobs.runtime.args import JobArgs
 from jobs.runtime.errors import DataError
-from jobs.tables import contracts
+from jobs.tables import contracts, raw, warehouse
+from jobs.tables.contracts import RAW_ITEMS
 from jobs.tables.lake import FIRST_DAY, Lake
 from tests.loaded_shop import night, run_sql
 
@@ -60,6 +63,25 @@ def test_rows_dated_on_or_after_the_run_date_change_nothing(loaded: JobArgs) -> 
     run_sql(loaded, "DELETE FROM {raw}.interactions WHERE event_ts >= '2024-01-09T00:00:00Z'")
     again = [entry["sha256"] for entry in night(loaded, FIRST).manifest(contracts.RAW_INTERACTIONS)["files"]]
     assert again == digests
+
+
+def test_text_is_put_in_order_by_its_bytes_whatever_the_language_of_the_database(loaded: JobArgs) -> None:
+    schema = loaded.site.warehouse.raw_schema
+    run_sql(loaded, "ALTER TABLE {raw}.items ADD size varchar(5), ADD sku uuid, ADD tags jsonb, ADD weight numeric")
+    with warehouse.adbc_connect(loaded.environment) as connection:
+        what = raw.columns(RAW_ITEMS, warehouse.column_types(connection, schema, "items"))
+        rows = raw.select(RAW_ITEMS, schema, what, sql.SQL(""))
+
+        def of_each(function: str, columns: Iterable[str]) -> dict[str, str]:
+            calls = [sql.SQL(f"{function}({{}})::text").format(sql.Identifier(column)) for column in columns]
+            query = sql.SQL("SELECT {} FROM ({}) AS rows LIMIT 1").format(sql.SQL(", ").join(calls), rows)
+            (found,) = warehouse.execute(connection, query)
+            return dict(zip(columns, found, strict=True))
+
+        types = of_each("pg_typeof", what)
+        texts = [column for column, kind in types.items() if kind in ("text", "character varying")]
+        assert {"item_id", "category", "title", "size", "sku", "tags"} <= set(texts) < set(what)
+        assert set(of_each("pg_collation_for", texts).values()) == {'"C"'}
 
 
 def test_a_missing_column_names_table_column_and_site_file(loaded: JobArgs) -> None:

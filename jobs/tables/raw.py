@@ -10,7 +10,8 @@ from jobs.tables.schema import Table
 _TIMES = {"timestamp with time zone", "timestamp without time zone", "date"}
 _WHOLE = {"smallint", "integer", "bigint"}
 _NUMBERS = {*_WHOLE, "real", "double precision", "numeric"}
-_PLAIN = {"text", "character varying", "boolean", *(_NUMBERS - {"numeric"}), *_TIMES}  # read as they are
+_TEXT = ("text", "character varying")
+_PLAIN = {*_TEXT, "boolean", *(_NUMBERS - {"numeric"}), *_TIMES}  # read as they are
 _NO_TEXT = {"boolean", "real", "double precision", "json", "jsonb", "bytea", "interval", *_TIMES}
 _ACCEPTED = {"double precision": _NUMBERS, "integer": _WHOLE, "timestamptz": _TIMES}
 RESERVED = ("reason",)  # what the cleaner calls its own column
@@ -52,7 +53,8 @@ def columns(table: Table, found: Mapping[str, str]) -> dict[str, sql.Composable]
     """What to select of a raw table by column: the contract's columns as its types, then the attributes.
 
     A number of any precision is a double, JSON and whatever else Arrow has no type for is text, and an infinite time
-    says as much as none.
+    says as much as none. Text sorts by its bytes: by the database's language, the same rows would give another file on
+    another server.
     """
     wanted = warehouse.RAW_COLUMNS[name(table)]
     names = [column for column in table.columns if column in found] + attributes(table, found)
@@ -75,7 +77,8 @@ def _expression(table: Table, column: str, kind: str, wanted: str | None) -> sql
             ("timestamptz", "timestamp with time zone"),
         }
     )
-    return value if as_it_is else sql.SQL("({})::{}").format(value, sql.SQL(wanted))
+    value = value if as_it_is else sql.SQL("({})::{}").format(value, sql.SQL(wanted))
+    return sql.SQL('{} COLLATE "C"').format(value) if wanted in _TEXT else value
 
 
 def select(table: Table, schema: str, what: Mapping[str, sql.Composable], where: sql.Composable) -> sql.Composable:
