@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from jobs.models import ranker
+from jobs.models import boosting, ranker
 from jobs.models.folds import uniform_ids
 from jobs.models.metrics import list_metrics, rank_positions
 from jobs.runtime.site import Ranker
@@ -83,6 +83,17 @@ def test_boosting_stops_where_there_is_nothing_to_learn(learnt: ranker.Fitted) -
 def test_a_second_fit_is_the_same_to_the_last_byte(learnt: ranker.Fitted) -> None:
     assert ranker.fit(candidates()[0], QUICK, 0) == learnt
     assert ranker.fit(candidates(seed=3)[0], QUICK, 0).booster != learnt.booster
+
+
+@pytest.mark.parametrize("objective", ["binary:logistic", "rank:ndcg"])
+def test_machines_with_more_threads_learn_the_same_to_the_last_byte(
+    objective: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learnt = []
+    for count in (1, 2, 5):
+        monkeypatch.setattr(boosting, "threads", lambda count=count: count)
+        learnt.append(ranker.fit(candidates()[0], QUICK.model_copy(update={"objective": objective}), 0))
+    assert learnt[0].rounds > 5 and learnt[0] == learnt[1] == learnt[2]
 
 
 def test_with_rounds_given_users_kept_back_are_learnt_from_too(learnt: ranker.Fitted) -> None:
