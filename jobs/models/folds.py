@@ -12,7 +12,7 @@ _MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 
 
 def threads() -> int:
-    """Threads of one training: all cores this process may use, or fewer by OMP_NUM_THREADS; the same every night."""
+    """Threads of one training: all cores it may use, or fewer by OMP_NUM_THREADS; no model depends on them."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     most = os.environ.get("OMP_NUM_THREADS", "")
     return min(cores, int(most)) if most.isdigit() and int(most) else cores
