@@ -18,7 +18,7 @@ from jobs.runtime import report_uplift as uplift_parts
 from jobs.runtime.args import JobArgs, run
 from jobs.runtime.errors import DataError
 from jobs.runtime.figure_words import figures
-from jobs.tables import mart
+from jobs.runtime.proof_words import proofs
 from jobs.tables.contracts import (
     CLEAN_COUNTS,
     ITEM_EFFECTS,
@@ -61,6 +61,7 @@ def verdict(lake: Lake) -> Part:
         "text": parts.headline(published, metrics, chosen),
         "passed": chosen == CHALLENGER,
         "published": published,
+        "proofs": proofs(metrics),
         "figures": figures(
             {name: metrics[name] for name in ("users", "list_rows", "list_identified_share") if name in metrics},
             {
@@ -104,7 +105,7 @@ def examples(lake: Lake) -> Part:
         }
         for user, why in chosen
     ]
-    return {"users": users, "proof": mart.proof(night_figures(lake))}
+    return {"users": users}
 
 
 def lineage(args: JobArgs, lake: Lake) -> Part:

@@ -249,7 +249,7 @@ def explain(
     headline, cells, notes = answers.explain_words(settings, user, rows)
     _say(headline)
     screen.table(answers.LIST_HEAD, cells)
-    for note in filter(None, [*notes, answers.proof(settings, environment)]):
+    for note in [*notes, *answers.proved(settings, environment)]:
         _say(note)
 
 

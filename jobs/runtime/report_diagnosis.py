@@ -11,6 +11,7 @@ import pandas as pd
 from jobs.models import causal_graph
 from jobs.runtime import diagrams, plots
 from jobs.runtime.figure_words import cells, effect_cells, number, points, points_between, points_said, said
+from jobs.runtime.proof_words import GAIN, ranking
 from jobs.runtime.report_words import ESTIMATORS, JUDGED, LEARNERS, OFF_POLICY
 from jobs.runtime.site import Site
 
@@ -220,11 +221,11 @@ def off_policy(record: Document) -> dict[str, Any]:
         for name in list(names)[1:]
         for key, method in OFF_POLICY.items()
     }
-    verdict = _gained(found["ope_gain_over_relevance_rule_dr"])
+    tone, text = ranking(found[GAIN])
     ends = {f"{method}, {over}": _ends(figure) for (over, method), figure in gained.items()}
     plot = {
         "svg": plots.intervals("off-policy", ends, "more outcomes a trial"),
-        "summary": verdict["text"],
+        "summary": text,
         "caption": "How to read it: right of zero, ranking by effect would have brought more. Lines are 90 % intervals "
         "of the difference on the same trials, of users drawn anew; where one crosses zero, nothing is proved. The "
         "direct method's knows nothing of its model's error.",
@@ -241,22 +242,12 @@ def off_policy(record: Document) -> dict[str, Any]:
     gains = [{"name": over, "method": method, **cells(figure)} for (over, method), figure in gained.items()]
     return about | {
         "length": record["length"],
-        "verdict": verdict,
+        "verdict": {"tone": tone, "text": text},
         "values": values,
         "gains": gains,
         "plot": plot,
         "sizes": sizes,
     }
-
-
-def _gained(figure: Document) -> dict[str, str]:
-    """Whether ranking by effect brings more than ranking by relevance, in a sentence."""
-    text = f"the doubly robust difference to ranking by relevance is {said(figure)} outcomes a trial."
-    if figure["low"] > 0:
-        return {"tone": "good", "text": f"Ranking by effect brings more: {text}"}
-    if figure["high"] < 0:
-        return {"tone": "bad", "text": f"Ranking by effect brings less: {text}"}
-    return {"tone": "warn", "text": f"Not proved that ranking by effect brings more: {text}"}
 
 
 def _points(figure: Document) -> tuple[float, float, float]:

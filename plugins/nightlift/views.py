@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 from jobs.runtime import pages
 from jobs.runtime.environment import Environment
 from jobs.runtime.figure_words import effect_cells
+from jobs.runtime.proof_words import proofs
 from jobs.runtime.site import Site
-from jobs.tables import mart
 from jobs.tables.mart import Mart
 from nightlift import links, runs
 from nightlift.verdict import Verdict, verdict
@@ -113,7 +113,7 @@ def site_values(
     figures = found.figures(version)
     return values | {
         "published": published,
-        "proof": mart.proof(figures),
+        "proofs": proofs(figures),
         "links": _links(site, environment, published, by_date.get(published["run_date"])),
         "glance": glance(figures),
         "lift": lift(found),
@@ -222,8 +222,8 @@ def users_values(found: Mart | None, site: Site, prefix: str, after: str | None,
     ids = found.users(version, prefix, USERS + 1, after)
     more = ids[USERS - 1] if len(ids) > USERS else None
     chosen = user_values(found, version, user) if user is not None else None
-    proof = mart.proof(found.figures(version)) if chosen else ""
-    return values | {"published": published, "ids": ids[:USERS], "next": more, "chosen": chosen, "proof": proof}
+    said = proofs(found.figures(version)) if chosen else []
+    return values | {"published": published, "ids": ids[:USERS], "next": more, "chosen": chosen, "proofs": said}
 
 
 def user_values(found: Mart, version: str, user: str) -> dict[str, Any] | None:
