@@ -10,7 +10,16 @@ import pandas as pd
 
 from jobs.models import causal_graph
 from jobs.runtime import diagrams, plots
-from jobs.runtime.figure_words import cells, effect_cells, number, points, points_between, points_said, said
+from jobs.runtime.figure_words import (
+    cells,
+    effect_cells,
+    interval,
+    number,
+    points,
+    points_between,
+    points_said,
+    share,
+)
 from jobs.runtime.proof_words import GAIN, ranking
 from jobs.runtime.report_words import ESTIMATORS, JUDGED, LEARNERS, OFF_POLICY
 from jobs.runtime.site import Site
@@ -76,8 +85,8 @@ def hidden(document: Document) -> dict[str, Any]:
     found = document["sensitivity"]
     robust, e_value = found["robustness_value"], found["e_value"]
     sentences = [
-        f"To erase the average effect, a hidden cause would have to explain {robust[0]:.1%} of what is left "
-        f"unexplained both of showing and of the outcome, and {robust[1]:.1%} to bring zero into its 90 % interval "
+        f"To erase the average effect, a hidden cause would have to explain {share(robust[0])} of what is left "
+        f"unexplained both of showing and of the outcome, and {share(robust[1])} to bring zero into its 90 % interval "
         "(robustness value).",
         f"Or it would have to be tied to both by a risk ratio of {e_value[0]:.2f}, and of {e_value[1]:.2f} for the "
         "interval (E-value; 1 means that zero is inside anyway).",
@@ -120,7 +129,7 @@ def caps(document: Document) -> list[dict[str, str]]:
         {
             "cap": f"{row['cap']:g}",
             "weight": f"{1 / row['cap']:.0f}",
-            "share": f"{row['share']:.1%}",
+            "share": share(row["share"]),
             **effect_cells(row["effect"]),
             "ess": f"{number(round(row['ess_treated']))} and {number(round(row['ess_control']))}",
         }
@@ -134,9 +143,9 @@ def learners(document: Document) -> dict[str, Any]:
     table = [
         {
             "name": LEARNERS.get(row["name"], row["name"]) + (", tonight's" if place == 0 else ""),
-            "autoc": said(row["figures"]["autoc"]),
-            "qini": said(row["figures"]["qini"]),
-            "loss": said(row["figures"]["dr_loss"]),
+            "autoc": _short(row["figures"]["autoc"]),
+            "qini": _short(row["figures"]["qini"]),
+            "loss": _short(row["figures"]["dr_loss"]),
             "autoc_gap": _gap(row["difference"]["autoc"]) if place else "",
             "loss_gap": _gap(row["difference"]["dr_loss"]) if place else "",
             "better": bool(row["better"]),
@@ -151,6 +160,10 @@ def learners(document: Document) -> dict[str, Any]:
         "trees": str(found["trees"]),
         "left_out": found["left_out"] or "",
     }
+
+
+def _short(figure: Document) -> str:
+    return f"{number(figure['value'])} ({interval(figure['low'], figure['high'])})"
 
 
 def _gap(figure: Document) -> str:
@@ -176,8 +189,8 @@ def causes(document: Document) -> dict[str, Any]:
         f"{points(max(leaves))}.",
         "caption": "How to read it: start at the top, go left where the answer is yes; a leaf says the mean predicted "
         "effect in percentage points and its share of the trials. It asks only for what people know, and explains "
-        f"{max(tree['fidelity'], 0):.0%} of the variance of the effect for users it was not fitted to: the rest of the "
-        "effect does not follow from these questions.",
+        f"{share(max(tree['fidelity'], 0), 0)} of the variance of the effect for users it was not fitted to: the rest "
+        "of the effect does not follow from these questions.",
     }
     return {"importance": importance, "surrogate": surrogate, "rules": tree["text"], **_heat_map(document["heat_map"])}
 

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from jobs.runtime import pages
 from jobs.runtime.environment import Environment
-from jobs.runtime.figure_words import effect_cells
+from jobs.runtime.figure_words import effect_cells, share
 from jobs.runtime.proof_words import proofs
 from jobs.runtime.site import Site
 from jobs.tables.mart import Mart
@@ -31,11 +31,6 @@ GLANCE = {
 }
 SHARES = ("overlap_share", "identified_share", "list_identified_share")
 FIGURES = ("qini",)
-
-
-def share(value: float | None) -> str:
-    """A share in per cent."""
-    return "none" if value is None else f"{100 * value:.1f} %"
 
 
 def number(value: float) -> str:
@@ -89,6 +84,8 @@ def site_values(
         "links": [],
         "outcome": ", ".join(site.outcome.event_types),
         "window_days": site.outcome.window_days,
+        "period_days": site.period_days,
+        "keep_days": site.keep_days,
     }
     if found is None:
         return values
@@ -116,7 +113,8 @@ def site_values(
         "proofs": proofs(figures),
         "links": _links(site, environment, published, by_date.get(published["run_date"])),
         "glance": glance(figures),
-        "lift": lift(found),
+        "lift": (lifted := lift(found)),
+        "measured": measured(lifted["measured"]),
         "overlap": overlap(found.effects(version, "category", "pooled")),
         "heat": heat_map(found.effects(version, "segment_category", "aipw"), found.segments(version)),
     }
@@ -174,6 +172,18 @@ def lift(found: Mart) -> dict[str, Any]:
     drawn = [night["figures"][name] for night in nights for name in NIGHTLY[:2] if name in night["figures"]]
     measured = found.measured(MEASURED)
     return {"nights": nights, "axis": Axis.of(drawn), "measured": measured, "measured_axis": Axis.of(measured)}
+
+
+def measured(rows: Sequence[Row]) -> str:
+    """What was measured of the list measured last, in a sentence."""
+    if not rows:
+        return "What the lists really changed is not measured yet: nothing shown so far says that it came from one."
+    row = rows[0]
+    about = f", 90 % interval {row['low']:+.3f} to {row['high']:+.3f}" if row["low"] is not None else ""
+    return (
+        f"Measured, not estimated: those who got the list of {row['list_date']} had {row['value']:+.3f} outcomes a user"
+        f" against the control group{about}."
+    )
 
 
 def overlap(rows: Sequence[Row]) -> dict[str, Any]:

@@ -126,6 +126,8 @@ def test_the_site_says_what_is_published_and_how_to_go_back(web: Web, shop: Site
     assert "+0.400" in text and "+0.200 to +0.600" in text  # measured lift
     assert "-4.00" in text and "heat-minus-4" in text
     assert "90.0 %" in text  # overlap of milk
+    assert "those who got the list of 2024-01-01 had +0.400 outcomes a user against the control group" in text
+    assert f"Versions are kept for {shop.keep_days} days." in text
     for proof in PROOFS:
         assert proof in text
 
@@ -150,7 +152,7 @@ def test_a_version_without_effects_says_which_part_is_missing(web: Web, shop: Si
     text = web.client("admin").get(f"/nightlift/sites/{shop.site}").text
     assert "This version has no effects by category." in text
     assert "This version has no effects by segment and category." in text
-    assert "Not measured yet" in text
+    assert "Not measured yet" in text and "What the lists really changed is not measured yet" in text
 
 
 def test_a_rolled_back_version_is_named(web: Web, shop: Site, warehouse: Environment) -> None:
