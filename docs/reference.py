@@ -176,7 +176,7 @@ def dags() -> str:
         "## Assets\n\nWhen `publish` shows readers a new version, each published table is an asset event, such as "
         '`Asset("shop.recommendations")`, with `rows`, `version_id` and `run_date` in its extra. A dry run, a '
         "version that is kept and the same version again are no event.",
-        "## Links on tasks\n\n" + "\n".join(on_task),
+        "## Links on tasks\n\nOn a task of a run, tab **Details**:\n\n" + "\n".join(on_task),
         "## Notes of runs\n\nA run ends with a note: what was published, or which task failed and why. A note that a "
         "person wrote stays.",
         *parts,

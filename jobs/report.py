@@ -18,7 +18,7 @@ from jobs.runtime import report_uplift as uplift_parts
 from jobs.runtime.args import JobArgs, run
 from jobs.runtime.errors import DataError
 from jobs.runtime.figure_words import figures
-from jobs.tables import mart
+from jobs.runtime.proof_words import proofs
 from jobs.tables.contracts import (
     CLEAN_COUNTS,
     ITEM_EFFECTS,
@@ -31,7 +31,7 @@ from jobs.tables.contracts import (
     RELEVANCE_LISTS,
     RUN_METRICS,
 )
-from jobs.tables.lake import Lake
+from jobs.tables.lake import FIRST_DAY, Lake
 
 Part = dict[str, Any]
 INPUTS = (RAW_USERS, RAW_ITEMS, RAW_INTERACTIONS, RAW_EXPOSURES)
@@ -61,14 +61,8 @@ def verdict(lake: Lake) -> Part:
         "text": parts.headline(published, metrics, chosen),
         "passed": chosen == CHALLENGER,
         "published": published,
-        "figures": figures(
-            {name: metrics[name] for name in ("users", "list_rows", "list_identified_share") if name in metrics},
-            {
-                "users": "users with a list",
-                "list_rows": "places in all lists",
-                "list_identified_share": "share of places whose effect is identified",
-            },
-        ),
+        "proofs": proofs(metrics),
+        "size": parts.size(metrics),
     }
 
 
@@ -104,7 +98,15 @@ def examples(lake: Lake) -> Part:
         }
         for user, why in chosen
     ]
-    return {"users": users, "proof": mart.proof(night_figures(lake))}
+    return {"users": users}
+
+
+def days(covers: Sequence[str] | None) -> str:
+    """Days that tonight's rows of a table are from; None where the whole table came."""
+    if not covers:
+        return "all"
+    first, end = covers
+    return f"all before {end}" if first == FIRST_DAY.isoformat() else f"{first} to before {end}"
 
 
 def lineage(args: JobArgs, lake: Lake) -> Part:
@@ -124,7 +126,7 @@ def lineage(args: JobArgs, lake: Lake) -> Part:
             {
                 "name": name,
                 "rows": f"{manifest['rows']:,}",
-                "covers": f"{manifest['covers'][0]} to before {manifest['covers'][1]}" if manifest["covers"] else "all",
+                "covers": days(manifest["covers"]),
                 "sha256": ", ".join(entry["sha256"][:12] for entry in manifest["files"]),
             }
             for name, manifest in manifests.items()

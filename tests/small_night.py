@@ -20,6 +20,8 @@ HEADLINE = {
     "effects_gate": (1.0, None, None),
     "list_proved_share": (0.125, 0.1, 0.15),
     "users": (3.0, None, None),
+    "list_rows": (8.0, None, None),
+    "list_identified_share": (1.0, 1.0, 1.0),
 }
 
 

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,6 +87,23 @@ def test_the_list_of_commands_cuts_no_sentence(capsys: pytest.CaptureFixture[str
     lines = capsys.readouterr().out.split("Commands:")[1].strip().splitlines()
     assert len(lines) == len(COMMANDS)
     assert not [line for line in lines if not line.endswith(".") or line.endswith("...")]
+
+
+@pytest.mark.parametrize("nights", [1, 2])
+def test_a_way_back_is_named_where_there_is_one(
+    nights: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from jobs.runtime import cli
+    from jobs.tables import versions
+
+    version: dict[str, Any] = dict.fromkeys(("published_at", "dropped_at", "uplift_version"))
+    version |= {"run_date": "2024-01-08", "version_id": "aaaaaaaa", "rows": 8, "ranker_version": "1", "verdict": "good"}
+    monkeypatch.setattr(versions, "status", lambda *_: [version | {"published": night == 0} for night in range(nights)])
+    with pytest.raises(SystemExit) as left:
+        cli.main(["status"])
+    said = capsys.readouterr().out
+    assert left.value.code == 0 and "aaaaaaaa" in said
+    assert ("python -m jobs rollback --site grocery" in said) == (nights == 2)
 
 
 @pytest.mark.parametrize(

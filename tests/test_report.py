@@ -140,6 +140,8 @@ def test_a_full_page_says_what_was_decided_published_estimated_and_how_to_roll_b
         "explore_share is 0: no slot is random.",
         "models:/shop-model/3",
         "2024-01-01 to before 2024-01-08",
+        "the effect is identified: the log has a fair comparison",
+        "8 places in the lists of 3 users",
         "python -m jobs rollback --site shop",
         "challenger by the gate; it won",
         "Adjusted for: earlier showing",
@@ -147,9 +149,10 @@ def test_a_full_page_says_what_was_decided_published_estimated_and_how_to_roll_b
         "factor of up to 1.10",
         "better than the site's learner beyond chance: R-learner",
         "category is &lt;milk&gt;? yes:",
-        "Ranking by effect brings more: ",
+        "ranking by effect brings more than ranking by relevance",
         "1 of 1 columns are beyond 0.1: vote 0.31 (chance 0.01).",
-        "12.5% have an interval above zero of their own",
+        "12.5 % have an interval above zero of their own",
+        "+4.00 to +6.00 pp): that is proved.",
         "In none of 1 segments does showing take outcomes away",
         "place 1 0.0400 (90 % interval 0.0200 to 0.0600)",
     ):
@@ -197,7 +200,7 @@ def test_the_version_before_is_the_newest_that_was_really_published(args: JobArg
     write_night(args, "abcdef12")
     assert Lake(args).published_before() == (DAY - timedelta(7), "aaaaaaa2")
     text = page(args)
-    assert "version aaaaaaa2 of 2024-01-01" in text and "0.0% hold another item" in text
+    assert "version aaaaaaa2 of 2024-01-01" in text and "0.0 % hold another item" in text
 
 
 @pytest.mark.parametrize(
@@ -271,8 +274,21 @@ def test_the_job_writes_the_page_to_disk_and_to_mlflow_and_lists_the_night(
             for part in ("", *(f"#{name}" for name in pages.CHECKS))
         ),
     }
-    assert links(copy) == {"#feedback"}, "in MLflow nothing lies beside the page"
+    assert links(copy) == {f"#{id_}" for id_ in headings(copy)}, "in MLflow nothing lies beside the page"
     assert copy.count("<svg") == 16 and "linked from Effects" in copy
+
+
+def test_the_contents_lead_to_every_heading_in_order(args: JobArgs):
+    write_night(args, "abcdef12")
+    text = page(args)
+    (contents,) = re.findall(r'<ul class="contents">(.*?)</ul>', text)
+    assert re.findall(r'<a href="#(\w+)">([^<]+)</a>', contents) == list(headings(text).items())
+    assert {"published", "gate", "harmed", "judged", "lineage", "rollback"} <= headings(text).keys()
+
+
+def headings(text: str) -> dict[str, str]:
+    """Second-level headings by their ids."""
+    return dict(re.findall(r'<h2 id="(\w+)">([^<]+)</h2>', text))
 
 
 def links(text: str) -> set[str]:

@@ -91,7 +91,9 @@ def causal_forest(trials: Trials, e: Floats, folds: int, seed: int) -> Floats:
             random_state=seed,
             n_jobs=threads(),
         )
-        model.fit(trials.matrix[rest], trials.treated[rest], trials.outcome[rest], inverse[rest])
+        model.fit(
+            trials.matrix[rest], treatment=trials.treated[rest], y=trials.outcome[rest], sample_weight=inverse[rest]
+        )
         model.set_params(n_jobs=1)  # threads would add the trees up in any order
         out[~rest] = np.ravel(model.predict(trials.matrix[~rest]))
     return out

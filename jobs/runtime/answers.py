@@ -10,6 +10,7 @@ from typing import Any
 from jobs.runtime.environment import Environment
 from jobs.runtime.errors import NightliftError
 from jobs.runtime.figure_words import points, points_between
+from jobs.runtime.proof_words import proofs
 from jobs.runtime.site import Site
 from jobs.tables import mart
 from jobs.tables.mart import Mart
@@ -59,11 +60,11 @@ def explain(site: Site, environment: Environment, user: str) -> list[Row]:
     return rows
 
 
-def proof(site: Site, environment: Environment) -> str:
-    """How much single intervals of the published version prove, in a sentence; empty where its figures do not say."""
+def proved(site: Site, environment: Environment) -> list[str]:
+    """What the published version proves and what it does not, in sentences; none where its figures do not say."""
     with mart.read(site, environment) as found:
         published = found.published() if found else None
-        return mart.proof(found.figures(published["version_id"])) if found and published else ""
+        return proofs(found.figures(published["version_id"])) if found and published else []
 
 
 def night(site: Site, environment: Environment, run_date: date) -> Row:

@@ -200,7 +200,8 @@ def status(site: SiteName = DEMO, as_json: AsJson = False) -> None:
     if not as_json:
         _say(headline)
         screen.table(answers.STATUS_HEAD, cells)
-        _say(f"the version before, again: python -m jobs rollback --site {site}")
+        if len(cells) > 1:
+            _say(f"the version before, again: python -m jobs rollback --site {site}")
 
 
 @app.command()
@@ -249,7 +250,7 @@ def explain(
     headline, cells, notes = answers.explain_words(settings, user, rows)
     _say(headline)
     screen.table(answers.LIST_HEAD, cells)
-    for note in filter(None, [*notes, answers.proof(settings, environment)]):
+    for note in [*notes, *answers.proved(settings, environment)]:
         _say(note)
 
 
@@ -304,7 +305,7 @@ def airflow_command(context: typer.Context) -> None:
 
 @app.command("postgres", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def postgres_command(context: typer.Context) -> None:
-    """A program of PostgreSQL itself, on the databases warehouse, airflow and mlflow of this machine.
+    """A program of PostgreSQL itself. The databases are warehouse, airflow and mlflow.
 
     \b
     Examples:

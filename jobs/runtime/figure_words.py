@@ -17,6 +17,7 @@ def number(value: float | None, digits: int = 0) -> str:
     """A figure as people read it: whole thousands and counts without a point, else four digits, five where small."""
     if value is None:
         return "not computed"
+    value = round(value, 6) + 0.0  # what is left of a subtraction is no figure, and zero has no sign
     if abs(value) >= 1000 or (value == int(value) and abs(value) >= 1):
         return f"{value:,.0f}"
     return f"{value:.{digits or _digits(value)}f}"
@@ -39,6 +40,19 @@ def said(figure: Figure) -> str:
     if figure.get("low") is None:
         return number(figure["value"])
     return f"{number(figure['value'])} (90 % interval {interval(figure['low'], figure['high'])})"
+
+
+def share(value: float | None, digits: int = 1) -> str:
+    """A share in per cent."""
+    return "none" if value is None else f"{100 * value:.{digits}f} %"
+
+
+def share_said(figure: Figure) -> str:
+    """A share with its interval inside a sentence."""
+    low, high = figure.get("low"), figure.get("high")
+    if low is None or high is None:
+        return share(figure["value"])
+    return f"{share(figure['value'])} (90 % interval {100 * low:.1f} to {share(high)})"
 
 
 def points(value: float | None, unit: str = UNIT) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 GONE = re.compile(r"<(script|style|footer)\b.*?</\1>|<(?:link|img)\b[^>]*>", re.DOTALL)
 ICON = re.compile(r'<i\s+class="[^"]*\b(text-success|text-danger|text-warning)\b[^"]*"[^>]*>\s*</i>')
 STATES = {"text-success": "holds", "text-danger": "fails", "text-warning": "fails, a warning"}
+SAID = re.compile(r"(<strong>(?:holds|fails)</strong>) (?:Succeeded|Failed)\b|Data asset: None<br>")  # twice; of nobody
 HOME = re.compile(r'href="((?:\.\./)*)(?:\./)?index\.html">(?:Home)?')
 HEAD = """<html lang="en">
 <head>
@@ -41,5 +42,6 @@ def settle(folder: Path, check: str) -> None:
 def alone(page: str, check: str) -> str:
     """A page without scripts, pictures and styles of others, its icons as words and its home the night's page."""
     page = ICON.sub(lambda icon: f"<strong>{STATES[icon[1]]}</strong>", GONE.sub("", page))
+    page = SAID.sub(lambda said: said[1] or "", page)
     page = HOME.sub(lambda home: f'href="{home[1]}../index.html#{check}">{check} of the night', page)
     return re.sub(r"<html>\s*<head>", lambda _: HEAD, page, count=1)

@@ -10,7 +10,17 @@ import pandas as pd
 
 from jobs.models import causal_graph
 from jobs.runtime import diagrams, plots
-from jobs.runtime.figure_words import cells, effect_cells, number, points, points_between, points_said, said
+from jobs.runtime.figure_words import (
+    cells,
+    effect_cells,
+    interval,
+    number,
+    points,
+    points_between,
+    points_said,
+    share,
+)
+from jobs.runtime.proof_words import GAIN, ranking
 from jobs.runtime.report_words import ESTIMATORS, JUDGED, LEARNERS, OFF_POLICY
 from jobs.runtime.site import Site
 
@@ -75,8 +85,8 @@ def hidden(document: Document) -> dict[str, Any]:
     found = document["sensitivity"]
     robust, e_value = found["robustness_value"], found["e_value"]
     sentences = [
-        f"To erase the average effect, a hidden cause would have to explain {robust[0]:.1%} of what is left "
-        f"unexplained both of showing and of the outcome, and {robust[1]:.1%} to bring zero into its 90 % interval "
+        f"To erase the average effect, a hidden cause would have to explain {share(robust[0])} of what is left "
+        f"unexplained both of showing and of the outcome, and {share(robust[1])} to bring zero into its 90 % interval "
         "(robustness value).",
         f"Or it would have to be tied to both by a risk ratio of {e_value[0]:.2f}, and of {e_value[1]:.2f} for the "
         "interval (E-value; 1 means that zero is inside anyway).",
@@ -119,7 +129,7 @@ def caps(document: Document) -> list[dict[str, str]]:
         {
             "cap": f"{row['cap']:g}",
             "weight": f"{1 / row['cap']:.0f}",
-            "share": f"{row['share']:.1%}",
+            "share": share(row["share"]),
             **effect_cells(row["effect"]),
             "ess": f"{number(round(row['ess_treated']))} and {number(round(row['ess_control']))}",
         }
@@ -133,9 +143,9 @@ def learners(document: Document) -> dict[str, Any]:
     table = [
         {
             "name": LEARNERS.get(row["name"], row["name"]) + (", tonight's" if place == 0 else ""),
-            "autoc": said(row["figures"]["autoc"]),
-            "qini": said(row["figures"]["qini"]),
-            "loss": said(row["figures"]["dr_loss"]),
+            "autoc": _short(row["figures"]["autoc"]),
+            "qini": _short(row["figures"]["qini"]),
+            "loss": _short(row["figures"]["dr_loss"]),
             "autoc_gap": _gap(row["difference"]["autoc"]) if place else "",
             "loss_gap": _gap(row["difference"]["dr_loss"]) if place else "",
             "better": bool(row["better"]),
@@ -150,6 +160,10 @@ def learners(document: Document) -> dict[str, Any]:
         "trees": str(found["trees"]),
         "left_out": found["left_out"] or "",
     }
+
+
+def _short(figure: Document) -> str:
+    return f"{number(figure['value'])} ({interval(figure['low'], figure['high'])})"
 
 
 def _gap(figure: Document) -> str:
@@ -175,8 +189,8 @@ def causes(document: Document) -> dict[str, Any]:
         f"{points(max(leaves))}.",
         "caption": "How to read it: start at the top, go left where the answer is yes; a leaf says the mean predicted "
         "effect in percentage points and its share of the trials. It asks only for what people know, and explains "
-        f"{max(tree['fidelity'], 0):.0%} of the variance of the effect for users it was not fitted to: the rest of the "
-        "effect does not follow from these questions.",
+        f"{share(max(tree['fidelity'], 0), 0)} of the variance of the effect for users it was not fitted to: the rest "
+        "of the effect does not follow from these questions.",
     }
     return {"importance": importance, "surrogate": surrogate, "rules": tree["text"], **_heat_map(document["heat_map"])}
 
@@ -220,11 +234,11 @@ def off_policy(record: Document) -> dict[str, Any]:
         for name in list(names)[1:]
         for key, method in OFF_POLICY.items()
     }
-    verdict = _gained(found["ope_gain_over_relevance_rule_dr"])
+    tone, text = ranking(found[GAIN])
     ends = {f"{method}, {over}": _ends(figure) for (over, method), figure in gained.items()}
     plot = {
         "svg": plots.intervals("off-policy", ends, "more outcomes a trial"),
-        "summary": verdict["text"],
+        "summary": text,
         "caption": "How to read it: right of zero, ranking by effect would have brought more. Lines are 90 % intervals "
         "of the difference on the same trials, of users drawn anew; where one crosses zero, nothing is proved. The "
         "direct method's knows nothing of its model's error.",
@@ -241,22 +255,12 @@ def off_policy(record: Document) -> dict[str, Any]:
     gains = [{"name": over, "method": method, **cells(figure)} for (over, method), figure in gained.items()]
     return about | {
         "length": record["length"],
-        "verdict": verdict,
+        "verdict": {"tone": tone, "text": text},
         "values": values,
         "gains": gains,
         "plot": plot,
         "sizes": sizes,
     }
-
-
-def _gained(figure: Document) -> dict[str, str]:
-    """Whether ranking by effect brings more than ranking by relevance, in a sentence."""
-    text = f"the doubly robust difference to ranking by relevance is {said(figure)} outcomes a trial."
-    if figure["low"] > 0:
-        return {"tone": "good", "text": f"Ranking by effect brings more: {text}"}
-    if figure["high"] < 0:
-        return {"tone": "bad", "text": f"Ranking by effect brings less: {text}"}
-    return {"tone": "warn", "text": f"Not proved that ranking by effect brings more: {text}"}
 
 
 def _points(figure: Document) -> tuple[float, float, float]:

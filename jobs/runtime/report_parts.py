@@ -17,6 +17,8 @@ from jobs.runtime.figure_words import (
     points_between,
     points_said,
     said,
+    share,
+    share_said,
 )
 from jobs.runtime.report_words import RANKERS, RANKING, REASONS, WORDS
 
@@ -55,6 +57,17 @@ def headline(published: Mapping[str, Any], metrics: Mapping[str, Figure], chosen
     )
 
 
+def size(metrics: Mapping[str, Figure]) -> str:
+    """How large the version is, and how much of it the log can speak of; empty without the night's figures."""
+    if not {"list_rows", "users", "list_identified_share"} <= metrics.keys():
+        return ""
+    return (
+        f"{number(metrics['list_rows']['value'])} places in the lists of {number(metrics['users']['value'])} users. At "
+        f"{share_said(metrics['list_identified_share'])} of the places the effect is identified: the log has a fair "
+        "comparison of shown and not shown."
+    )
+
+
 def changed_places(lists: pd.DataFrame, earlier: pd.DataFrame) -> str:
     """How far two versions differ, among users both have; frames have user_id, rank and item_id."""
     both = lists.merge(earlier, on=["user_id", "rank"], suffixes=("", "_before"))
@@ -64,8 +77,9 @@ def changed_places(lists: pd.DataFrame, earlier: pd.DataFrame) -> str:
     kept = users.merge(earlier[["user_id", "item_id"]], on=["user_id", "item_id"])
     moved = float((both["item_id"] != both["item_id_before"]).mean())
     return (
-        f"Of the places of the {both['user_id'].nunique():,} users that both versions have, {moved:.1%} hold another "
-        f"item now, and {1 - len(kept) / len(users):.1%} hold an item that was not in the user's list before."
+        f"Of the places of the {both['user_id'].nunique():,} users that both versions have, {share(moved)} hold "
+        f"another item now, and {share(1 - len(kept) / len(users))} hold an item that was not in the user's list "
+        "before."
     )
 
 
@@ -76,8 +90,8 @@ def list_overlap(lists: pd.DataFrame, relevance: pd.DataFrame) -> str:
         return "Every user has the relevance list."
     both = adjusted.merge(relevance[["user_id", "item_id"]], on=["user_id", "item_id"])
     return (
-        f"{adjusted['user_id'].nunique():,} users have an adjusted list; {len(both) / len(adjusted):.0%} of its places"
-        " hold an item that their relevance list holds too."
+        f"{adjusted['user_id'].nunique():,} users have an adjusted list; {share(len(both) / len(adjusted), 0)} of its "
+        "places hold an item that their relevance list holds too."
     )
 
 
@@ -100,7 +114,7 @@ def side_by_side(lists: pd.DataFrame, relevance: pd.DataFrame, names: Mapping[st
         {
             "rank": str(row["rank"]),
             "plain": names.get(row["item_id_plain"], row["item_id_plain"]) if row["item_id_plain"] else "no item",
-            "plain_relevance": f"{row['relevance_plain']:.3f}" if row["item_id_plain"] else "",
+            "plain_relevance": share(row["relevance_plain"]) if row["item_id_plain"] else "",
             "item": names.get(row["item_id"], row["item_id"]),
             "policy": row["policy"],
             "effect": points(row["effect"]),
@@ -160,12 +174,13 @@ def cleaned(counts: pd.DataFrame) -> list[dict[str, Any]]:
     for table, rows in counts.groupby("table", sort=True):
         by = rows.set_index("reason")["rows"]
         came, gone = int(by.get("in", 0)), by.drop(["in", "kept"], errors="ignore")
+        part = f" ({share(gone.sum() / came, 2)})" if came and gone.sum() else ""
         out.append(
             {
                 "table": table,
                 "came": f"{came:,}",
                 "kept": f"{int(by.get('kept', 0)):,}",
-                "quarantined": f"{int(gone.sum()):,}" + (f" ({gone.sum() / came:.2%})" if came and gone.sum() else ""),
+                "quarantined": f"{int(gone.sum()):,}{part}",
                 "reasons": [
                     f"{count:,}: {REASONS.get(str(reason), reason)}" for reason, count in gone.items() if count
                 ],

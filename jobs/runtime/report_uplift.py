@@ -19,6 +19,7 @@ from jobs.runtime.figure_words import (
     points_between,
     points_said,
     said,
+    share,
 )
 from jobs.runtime.report_parts import records
 from jobs.runtime.report_words import METHODS, REFUTATIONS
@@ -58,8 +59,8 @@ def uplift_plots(record: Mapping[str, Any], eps: float) -> dict[str, Any]:
         hist = record["overlap"]
         out["overlap"] = {
             "svg": plots.overlap(hist["edges"], hist["control"], hist["treated"], eps),
-            "summary": f"Propensity of shown and not shown trials; {known['overlap_share']['value']:.0%} of the trials "
-            f"lie between {eps:g} and {1 - eps:g}.",
+            "summary": f"Propensity of shown and not shown trials; {share(known['overlap_share']['value'], 0)} of the "
+            f"trials lie between {eps:g} and {1 - eps:g}.",
             "caption": "How to read it: effects can only be learnt where both lines have height; left of the first "
             "and right of the second dotted line there is no overlap and nothing is identified.",
         }
@@ -92,8 +93,9 @@ def uplift_plots(record: Mapping[str, Any], eps: float) -> dict[str, Any]:
             "svg": plots.love(table["feature"].tolist(), table["before"].tolist(), table["after"].tolist()),
             "summary": f"Largest standardised difference between the arms: {number(known['balance_before']['value'])} "
             f"before and {number(known['balance_after']['value'])} after weighting.",
-            "caption": "How to read it: a square far right is a feature in which shown and not shown trials differ; "
-            "weighting has to bring it left of the dotted line at 0.1 (its circle), or the comparison is not fair. "
+            "caption": "How to read it: a square far right is a feature in which shown and not shown trials differ "
+            "(28d at the end of a name: in the 28 days before); weighting has to bring it left of the dotted line at "
+            "0.1 (its circle), or the comparison is not fair. "
             f"The {len(table)} features that differed most.",
         }
     return out

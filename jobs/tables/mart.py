@@ -4,7 +4,7 @@ Every read happens in one read-only snapshot with a time limit, so that a page n
 slow query never holds the warehouse. Needs no column beyond those of the mart; names of items come from the raw items.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,31 +15,12 @@ from psycopg.rows import dict_row
 
 from jobs.runtime.environment import Environment
 from jobs.runtime.errors import NightliftError
-from jobs.runtime.figure_words import points_said
 from jobs.runtime.site import Site
 from jobs.tables import mart_schema, roles, warehouse
 
 Row = dict[str, Any]
 SECONDS = 5  # a query may take
 LAST = "\U0010ffff"  # no id goes on with it: prefix + LAST is above everything that starts with the prefix
-
-
-def proof(figures: Mapping[str, Mapping[str, float | None]]) -> str:
-    """How much the interval of a single pair proves, beside what the average of all trials does; empty without figures.
-
-    ``figures`` have ``value``, ``low`` and ``high`` by name, as ``Mart.figures`` and RUN_METRICS have them.
-    """
-    share, average = (figures.get(name, {}) for name in ("list_proved_share", "average_effect"))
-    if share.get("value") is None or average.get("low") is None:
-        return ""
-    alone, low = share["value"], average["low"]
-    assert alone is not None and low is not None
-    proved = f"Over all trials showing adds on average {points_said(average)}"
-    return (
-        f"Of the places ranked by effect, {alone:.1%} have an interval above zero of their own"
-        + ("; for most single pairs of user and item the log is too short to prove anything. " if alone < 0.5 else ". ")
-        + (f"{proved}: that is proved." if low > 0 else f"{proved}, which is not proved, either.")
-    )
 
 
 @dataclass(frozen=True)

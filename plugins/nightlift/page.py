@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 
 from jobs.runtime.environment import Environment
 from jobs.runtime.errors import NightliftError
-from jobs.runtime.figure_words import points, points_between
+from jobs.runtime.figure_words import points, points_between, share
 from jobs.runtime.site import load_site
 from jobs.tables import mart
 from nightlift import access, links, runs, views
@@ -41,7 +41,7 @@ pages = jinja2.Environment(
     lstrip_blocks=True,
 )
 pages.globals["between"] = points_between
-pages.filters |= {"points": points, "share": views.share, "number": views.number}
+pages.filters |= {"points": points, "share": share, "number": views.number}
 
 
 def render(request: Request, template: str, values: Mapping[str, Any], status: int = 200) -> HTMLResponse:

@@ -9,9 +9,9 @@ from sqlalchemy.orm import Session
 
 from jobs.runtime import pages
 from jobs.runtime.environment import Environment
-from jobs.runtime.figure_words import effect_cells
+from jobs.runtime.figure_words import effect_cells, share
+from jobs.runtime.proof_words import proofs
 from jobs.runtime.site import Site
-from jobs.tables import mart
 from jobs.tables.mart import Mart
 from nightlift import links, runs
 from nightlift.verdict import Verdict, verdict
@@ -31,11 +31,6 @@ GLANCE = {
 }
 SHARES = ("overlap_share", "identified_share", "list_identified_share")
 FIGURES = ("qini",)
-
-
-def share(value: float | None) -> str:
-    """A share in per cent."""
-    return "none" if value is None else f"{100 * value:.1f} %"
 
 
 def number(value: float) -> str:
@@ -89,6 +84,8 @@ def site_values(
         "links": [],
         "outcome": ", ".join(site.outcome.event_types),
         "window_days": site.outcome.window_days,
+        "period_days": site.period_days,
+        "keep_days": site.keep_days,
     }
     if found is None:
         return values
@@ -113,10 +110,11 @@ def site_values(
     figures = found.figures(version)
     return values | {
         "published": published,
-        "proof": mart.proof(figures),
+        "proofs": proofs(figures),
         "links": _links(site, environment, published, by_date.get(published["run_date"])),
         "glance": glance(figures),
-        "lift": lift(found),
+        "lift": (lifted := lift(found)),
+        "measured": measured(lifted["measured"]),
         "overlap": overlap(found.effects(version, "category", "pooled")),
         "heat": heat_map(found.effects(version, "segment_category", "aipw"), found.segments(version)),
     }
@@ -176,6 +174,18 @@ def lift(found: Mart) -> dict[str, Any]:
     return {"nights": nights, "axis": Axis.of(drawn), "measured": measured, "measured_axis": Axis.of(measured)}
 
 
+def measured(rows: Sequence[Row]) -> str:
+    """What was measured of the list measured last, in a sentence."""
+    if not rows:
+        return "What the lists really changed is not measured yet: nothing shown so far says that it came from one."
+    row = rows[0]
+    about = f", 90 % interval {row['low']:+.3f} to {row['high']:+.3f}" if row["low"] is not None else ""
+    return (
+        f"Measured, not estimated: those who got the list of {row['list_date']} had {row['value']:+.3f} outcomes a user"
+        f" against the control group{about}."
+    )
+
+
 def overlap(rows: Sequence[Row]) -> dict[str, Any]:
     """The categories with most trials: effect with interval and share of trials with overlap; and how many more."""
     shown = [{**row, "value": row["estimate"]} for row in rows[:CATEGORIES]]
@@ -222,8 +232,8 @@ def users_values(found: Mart | None, site: Site, prefix: str, after: str | None,
     ids = found.users(version, prefix, USERS + 1, after)
     more = ids[USERS - 1] if len(ids) > USERS else None
     chosen = user_values(found, version, user) if user is not None else None
-    proof = mart.proof(found.figures(version)) if chosen else ""
-    return values | {"published": published, "ids": ids[:USERS], "next": more, "chosen": chosen, "proof": proof}
+    said = proofs(found.figures(version)) if chosen else []
+    return values | {"published": published, "ids": ids[:USERS], "next": more, "chosen": chosen, "proofs": said}
 
 
 def user_values(found: Mart, version: str, user: str) -> dict[str, Any] | None:

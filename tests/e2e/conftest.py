@@ -76,13 +76,14 @@ class Night:
         """Password of the admin."""
         return (self.folder / "home" / "airflow-admin-password").read_text().strip()
 
-    def airflow(self, path: str) -> dict[str, Any]:
-        """What Airflow's API answers the admin."""
+    def airflow(self, path: str, method: str = "GET", **given: Any) -> dict[str, Any]:
+        """What Airflow's API answers the admin; ``given`` is sent as JSON."""
         address, login = self.address("airflow_url"), {"username": "admin", "password": self.password}
         token = requests.post(f"{address}/auth/token", json=login, timeout=30).json()["access_token"]
-        answer = requests.get(f"{address}{path}", headers={"Authorization": f"Bearer {token}"}, timeout=30)
+        bearer = {"Authorization": f"Bearer {token}"}
+        answer = requests.request(method, f"{address}{path}", headers=bearer, json=given or None, timeout=30)
         answer.raise_for_status()
-        return dict(answer.json())
+        return dict(answer.json()) if answer.content else {}
 
     def published(self) -> tuple[object, ...]:
         ((version, run_date, rows, checksum),) = self.rows(

@@ -1,12 +1,14 @@
 """A person in front of the pages: Debian's chromium, driven by playwright, which downloads nothing."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import unquote, urlsplit
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 MISSING = "NO BROWSER TEST HAS RUN: there is no chromium; `apt-get install chromium`, or name one in NIGHTLIFT_CHROMIUM"
 
@@ -35,16 +37,34 @@ def log_in(page: Page, address: str, password: str) -> None:
     page.wait_for_url(address)
 
 
-def trigger(page: Page, dag: str, run_date: str) -> None:
-    """Fill the form of a DAG's page and follow the run until Airflow shows it as ended well."""
+def form(page: Page, dag: str, run_date: str) -> Locator:
+    """The form of a DAG's page, opened, with its night filled in."""
     page.goto(dag)
     page.get_by_role("button", name="Trigger").first.click()
-    form = page.get_by_role("dialog").filter(has_text="Night to run")
-    form.locator("input[type=date]").fill(run_date)
-    form.get_by_role("button", name="Trigger").last.click()
-    expect(form).to_be_hidden()
+    opened = page.get_by_role("dialog").filter(has_text="Night to run")
+    opened.locator("input[type=date]").fill(run_date)
+    return opened
+
+
+def send(page: Page, filled: Locator) -> str:
+    """Send the form; the id of the run, whose page is then shown."""
+    filled.get_by_role("button", name="Trigger").last.click()
+    expect(filled).to_be_hidden()
     page.wait_for_url("**/runs/manual__*", timeout=30_000)
-    expect(page.get_by_text("Success").first).to_be_visible(timeout=900_000)
+    return unquote(urlsplit(page.url).path.rstrip("/").rpartition("/")[2])
+
+
+def state(page: Page, run: str) -> Locator:
+    """What the run's page says in its heading of the whole run; its tasks have badges of their own below."""
+    beside = "xpath=following-sibling::*[@data-testid='state-badge']"
+    return page.get_by_role("heading", name=run, exact=True).locator(beside)
+
+
+def trigger(page: Page, dag: str, run_date: str) -> str:
+    """Fill the form of a DAG's page, send it and follow the run until Airflow shows that it has ended; its id."""
+    run = send(page, form(page, dag, run_date))
+    expect(state(page, run)).to_have_text(re.compile("Success|Failed"), timeout=900_000)
+    return run
 
 
 def barriers(page: Page) -> list[str]:

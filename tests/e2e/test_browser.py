@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import pytest
 import requests
@@ -78,6 +79,65 @@ def test_the_search_of_the_docs_compares_nights_in_mlflow(page: person.Page, nig
     page.goto(f"{server}/#/experiments/{found['experiment']['experiment_id']}/{search}")
     person.expect(page.get_by_text("corner 2024-03-04").first).to_be_visible(timeout=30_000)
     person.expect(page.get_by_text("uplift", exact=True)).to_have_count(0)  # a task's run
+
+
+def field(form: person.Locator, description: str) -> person.Locator:
+    """The field of a form that has this description, which a person can read."""
+    found = form.get_by_role("group").filter(has_text=description)
+    person.expect(found).to_be_visible()
+    return found
+
+
+def test_the_form_sends_every_param_that_is_filled_in(page: person.Page, night: Night) -> None:
+    dag = "/api/v2/dags/nightly_corner"
+    night.airflow(dag, "PATCH", is_paused=True)  # a run that is sent waits
+    try:
+        form = person.form(page, f"{night.address('airflow_url')}/dags/nightly_corner", "2024-03-03")
+        form.get_by_text("Unpause nightly_corner on trigger").click()
+        field(form, "Nothing dated on or after this day is read.")
+        field(form, "Do everything but publish.").locator("[data-part=control]").click()
+        form.get_by_role("button", name="Overrule a gate").click()  # closes the section before
+        field(form, "against the gate").get_by_role("combobox").click()
+        page.get_by_role("option", name="relevance: nobody's effects").click()
+        field(form, "Why a choice is made").get_by_role("textbox").fill("a sale began")
+        sent = person.send(page, form)
+        run = night.airflow(f"{dag}/dagRuns/{quote(sent, safe='')}")
+        assert run["conf"] == {
+            "run_date": "2024-03-03", "force": False, "dry_run": True, "choose_ranker": None,
+            "choose_uplift": "relevance", "reason": "a sale began",
+        }  # fmt: skip
+        person.expect(person.state(page, sent)).to_have_text("Queued")
+        night.airflow(f"{dag}/dagRuns/{quote(sent, safe='')}", "DELETE")
+    finally:
+        night.airflow(dag, "PATCH", is_paused=False)
+
+
+def test_a_tasks_details_link_to_its_run_in_mlflow(page: person.Page, night: Night) -> None:
+    (run,) = night.airflow("/api/v2/dags/nightly_corner/dagRuns")["dag_runs"]
+    task = f"/dags/nightly_corner/runs/{quote(run['dag_run_id'])}/tasks/train_uplift/details"
+    page.goto(night.address("airflow_url") + task)
+    with page.expect_popup() as opened:
+        page.get_by_role("link", name="MLflow run").click()
+    person.expect(opened.value.get_by_role("heading", name="uplift", exact=True)).to_be_visible(timeout=30_000)
+
+
+def test_in_airflows_navigation_the_page_has_its_colours_and_opens_links_outside_its_frame(
+    browser: person.Browser, state: object, night: Night
+) -> None:
+    context = browser.new_context(color_scheme="light", storage_state=state)  # type: ignore[arg-type]
+    page = context.new_page()
+    page.goto(f"{night.address('airflow_url')}/")
+    page.evaluate("localStorage.setItem('theme', 'dark')")
+    page.reload()
+    page.get_by_role("link", name="Effects", exact=True).click()
+    frame = page.frame_locator("iframe[title=Effects]")
+    frame.get_by_role("link", name="corner").click()
+    person.expect(frame.get_by_role("heading", name="Can it be trusted?")).to_be_visible()
+    assert frame.locator("body").evaluate("body => getComputedStyle(body).backgroundColor") == "rgb(15, 17, 21)"
+    with page.expect_popup() as opened:
+        frame.get_by_role("link", name="MLflow run").click()
+    person.expect(opened.value.get_by_role("heading", name="corner 2024-03-04")).to_be_visible(timeout=30_000)
+    context.close()
 
 
 def ours(night: Night) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import json
 import time
 from datetime import date, timedelta
+from urllib.parse import quote
 
 import psutil
 import psycopg
@@ -120,7 +121,10 @@ def test_again_without_later_rows_gives_the_same_version_and_no_new_rows(
         with person.browser() as browser:
             page = browser.new_page()
             person.log_in(page, f"{night.address('airflow_url')}/", night.password)
-            person.trigger(page, f"{night.address('airflow_url')}/dags/nightly_corner", RUN_DATE.isoformat())
+            sent = person.trigger(page, f"{night.address('airflow_url')}/dags/nightly_corner", RUN_DATE.isoformat())
+        run = night.airflow(f"/api/v2/dags/nightly_corner/dagRuns/{quote(sent, safe='')}")
+        assert (run["state"], run["conf"]["run_date"]) == ("success", RUN_DATE.isoformat())
+        assert run["note"].startswith(f"unchanged: version {first[0]} of {RUN_DATE}")
     else:
         night.command("run", "--site", "corner", "--date", RUN_DATE.isoformat())
     assert night.published() == first

@@ -54,10 +54,12 @@ def test_explain_can_be_read_out(warehouse: Environment, shop: Site) -> None:
     assert [note for note in notes if note.startswith("policy")] == [f"policy adjusted: {answers.POLICIES['adjusted']}"]
 
 
-def test_beside_a_list_stands_what_its_single_intervals_prove(warehouse: Environment, shop: Site) -> None:
-    assert answers.proof(shop, warehouse) == ""
+def test_beside_a_list_stands_what_the_night_proves(warehouse: Environment, shop: Site) -> None:
+    assert answers.proved(shop, warehouse) == []
     publish(shop, warehouse, "aaaaaaaa", MONDAY)
-    assert answers.proof(shop, warehouse).startswith("Of the places ranked by effect, 12.5% have an interval above")
+    average, single, ranking = answers.proved(shop, warehouse)
+    assert average.endswith("that is proved.") and single.startswith("Of the places ranked by effect, 12.5 % have")
+    assert "ranking by effect brings more than ranking by relevance" in ranking
 
 
 def test_what_is_identified_needs_no_note(warehouse: Environment, shop: Site) -> None:

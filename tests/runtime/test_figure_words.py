@@ -32,6 +32,16 @@ def test_a_figure_without_an_interval_says_so_and_one_without_a_value_is_left_ou
     assert rows == [{"name": "known", "value": "0.5000", "interval": "none"}]
 
 
+def test_what_a_subtraction_leaves_is_zero() -> None:
+    assert words.number(3e-18) == words.number(-3e-18) == words.number(0.0) == "0.0000"
+
+
+def test_a_share_is_said_in_per_cent() -> None:
+    assert words.share(0.9684) == "96.8 %" and words.share(1.0, 0) == "100 %" and words.share(None) == "none"
+    assert words.share_said(figure(0.968, 0.966, 0.97)) == "96.8 % (90 % interval 96.6 to 97.0 %)"
+    assert words.share_said(figure(0.968)) == "96.8 %"
+
+
 @pytest.mark.parametrize(
     ("value", "text"), [(0.038, "+3.80 pp"), (-0.0012, "-0.12 pp"), (0.00023, "+0.023 pp"), (None, "not computed")]
 )

@@ -34,7 +34,7 @@ def test_the_verdict_names_state_gain_and_what_relevance_would_give():
 
 
 def test_overlap_counts_places_of_adjusted_lists_only():
-    assert parts.list_overlap(LISTS, PLAIN).startswith("1 users have an adjusted list; 50% of its places")
+    assert parts.list_overlap(LISTS, PLAIN).startswith("1 users have an adjusted list; 50 % of its places")
     assert parts.list_overlap(LISTS[LISTS["user_id"] == "u2"], PLAIN) == "Every user has the relevance list."
 
 
@@ -47,8 +47,8 @@ def test_changed_places_tells_moved_items_from_new_ones():
         }
     )
     said = parts.changed_places(LISTS, before)
-    assert "2 users" in said and "75.0% hold another item" in said and "25.0% hold an item that was not" in said
-    assert parts.changed_places(LISTS, LISTS[["user_id", "rank", "item_id"]]).count("0.0%") == 2
+    assert "2 users" in said and "75.0 % hold another item" in said and "25.0 % hold an item that was not" in said
+    assert parts.changed_places(LISTS, LISTS[["user_id", "rank", "item_id"]]).count("0.0 %") == 2
     assert parts.changed_places(LISTS, before[before["user_id"] == "gone"]) == "No user is in both versions."
 
 
@@ -73,7 +73,7 @@ def test_lists_side_by_side_name_items_and_say_what_is_not_identified():
     first, second = parts.side_by_side(mine, plain, {"a": "Milk", "c": "Bread"})
     assert (first["plain"], first["plain_relevance"], first["item"], first["identified"]) == (
         "Bread",
-        "0.750",
+        "75.0 %",
         "Milk",
         True,
     )
@@ -130,7 +130,7 @@ def test_cleaned_rows_say_why_in_words():
         {"table": ["users"] * 4, "reason": ["in", "kept", "duplicate", "new_reason"], "rows": [1000, 990, 6, 4]}
     )
     (row,) = parts.cleaned(counts)
-    assert (row["came"], row["kept"], row["quarantined"]) == ("1,000", "990", "10 (1.00%)")
+    assert (row["came"], row["kept"], row["quarantined"]) == ("1,000", "990", "10 (1.00 %)")
     assert row["reasons"] == ["6: a copy of a row that is kept", "4: new_reason"]
 
 

@@ -23,19 +23,6 @@ def publish(site: Site, environment: Environment, version: str, day: date, **fig
     return str(versions.publish(site, environment, small_night.lists(version, day), beside, "proved")["state"])
 
 
-def test_a_single_pair_proves_little_while_the_average_is_proved() -> None:
-    few = {"value": 0.125, "low": 0.1, "high": 0.15}
-    average = {"value": 0.0035, "low": 0.0023, "high": 0.0047}
-    said = mart.proof({"list_proved_share": few, "average_effect": average})
-    assert said.startswith("Of the places ranked by effect, 12.5% have an interval above zero of their own; for most")
-    assert said.endswith("adds on average +0.35 pp (90 % interval +0.23 to +0.47 pp): that is proved.")
-    unsure = mart.proof({"list_proved_share": few, "average_effect": average | {"low": -0.001}})
-    assert unsure.endswith("which is not proved, either.")
-    many = mart.proof({"list_proved_share": few | {"value": 0.9}, "average_effect": average})
-    assert "90.0% have an interval above zero of their own. Over all trials" in many
-    assert mart.proof({"average_effect": average}) == mart.proof({"list_proved_share": few}) == ""
-
-
 def test_a_warehouse_without_a_mart_has_nothing_to_read(warehouse: Environment, shop: Site) -> None:
     with mart.read(shop, warehouse) as found:
         assert found is None
