@@ -2,7 +2,7 @@
 FROM python:3.11.13-slim-bookworm
 
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends openjdk-17-jre-headless procps \
+    && apt-get install --yes --no-install-recommends openjdk-17-jre-headless libgomp1 procps \
     && rm -rf /var/lib/apt/lists/* \
     && groupadd --gid 1000 nightlift \
     && useradd --uid 1000 --gid nightlift --create-home nightlift \

@@ -108,3 +108,11 @@ def test_the_image_is_pinned_and_not_root():
     assert bases and all(re.search(r":\d+\.\d+\.\d+", base) for base in bases)
     users = [line.split()[1] for line in lines if line.startswith("USER ")]
     assert users and users[-1].split(":")[0] not in {"0", "root"}
+
+
+def test_the_image_has_every_system_package_that_set_up_asks_for():
+    asked = re.findall(r"apt-get install ([\w.-]+)", (ROOT / "jobs/runtime/bootstrap.py").read_text(encoding="utf-8"))
+    missing = set(asked) - {"python3-venv"}  # part of the base image's Python
+    assert missing == {"openjdk-17-jre-headless", "libgomp1"}
+    installed = re.search(r"apt-get install --yes --no-install-recommends (.+) \\", (ROOT / "Dockerfile").read_text())
+    assert installed is not None and missing <= set(installed[1].split())

@@ -3,6 +3,7 @@
 Must be readable by old Pythons, so that they can say what is missing.
 """
 
+import ctypes
 import hashlib
 import os
 import re
@@ -14,7 +15,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 VENV = os.path.join(ROOT, ".venv")
 OLDEST = (3, 11)
 NEWER = ("python3.13", "python3.12", "python3.11")
-NEED_JAVA = ("up", "run", "test")
+NIGHTS = ("up", "run", "test")  # these need what no package brings
 
 
 class CannotSetUp(Exception):
@@ -23,8 +24,9 @@ class CannotSetUp(Exception):
 
 def ensure(command):
     """Return inside the project's environment, or replace this process by one that is inside it."""
-    if command in NEED_JAVA:
+    if command in NIGHTS:
         check_java()
+        check_openmp()
     python = os.path.join(VENV, "bin", "python")
     inside = os.path.realpath(sys.prefix) == os.path.realpath(VENV)
     if not inside and not os.path.exists(VENV) and sys.version_info >= OLDEST and _complete():
@@ -46,6 +48,15 @@ def check_java():
     found = re.search(r'version "(\d+)', shown.stdout.decode("utf-8", "replace"))
     if not found or int(found.group(1)) < 17:
         raise CannotSetUp("Java at " + java + " is too old or does not run: " + hint)
+
+
+def check_openmp():
+    """Raise where the system lacks the OpenMP library of LightGBM, which CausalML imports."""
+    if sys.platform.startswith("linux"):
+        try:
+            ctypes.CDLL("libgomp.so.1")
+        except OSError:
+            raise CannotSetUp("libgomp is missing: install it (Debian: apt-get install libgomp1)")
 
 
 def find_python():

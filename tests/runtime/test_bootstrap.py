@@ -37,6 +37,18 @@ def test_missing_java_is_one_line_that_names_the_package(clone: Path) -> None:
     assert not (clone / ".venv").exists()
 
 
+def test_a_missing_openmp_is_one_line_that_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    bootstrap.check_openmp()
+
+    def gone(name: str) -> None:
+        raise OSError(f"{name}: cannot open shared object file")
+
+    monkeypatch.setattr(bootstrap.ctypes, "CDLL", gone)
+    monkeypatch.setattr(bootstrap.sys, "platform", "linux")
+    with pytest.raises(bootstrap.CannotSetUp, match=r"libgomp is missing: .* apt-get install libgomp1"):
+        bootstrap.ensure("run")
+
+
 def test_registry_away_is_one_line_and_leaves_no_finished_mark(clone: Path) -> None:
     java = Path(shutil.which("java") or "/").parent
     away = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0", "PIP_NO_CACHE_DIR": "1"}
