@@ -15,7 +15,10 @@ RULES = {
     "plugins": {"pyspark", "mlflow", "causalml", "great_expectations"},
     "jobs/models": {"pyspark", "airflow"},
 }
-LIGHT = {f"jobs.runtime.{name}" for name in ("environment", "errors", "figure_words", "pages", "result", "site")}
+LIGHT = {
+    f"jobs.runtime.{name}"
+    for name in ("environment", "errors", "figure_words", "pages", "proof_words", "result", "site")
+}
 HEAVY = {"pyspark", "mlflow", "causalml", "great_expectations", "xgboost", "matplotlib"}
 
 

@@ -96,6 +96,7 @@ def test_a_way_back_is_named_where_there_is_one(
     from jobs.runtime import cli
     from jobs.tables import versions
 
+    monkeypatch.delenv("NIGHTLIFT_SITES", raising=False)
     version: dict[str, Any] = dict.fromkeys(("published_at", "dropped_at", "uplift_version"))
     version |= {"run_date": "2024-01-08", "version_id": "aaaaaaaa", "rows": 8, "ranker_version": "1", "verdict": "good"}
     monkeypatch.setattr(versions, "status", lambda *_: [version | {"published": night == 0} for night in range(nights)])

@@ -6,6 +6,7 @@ dark page and on paper. Arms and methods differ by shape as well as by colour.
 
 import io
 import re
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -18,6 +19,7 @@ from matplotlib import pyplot as plt
 FOREGROUND = "#010203"  # becomes currentColor
 BLUE, ORANGE, GREY = "#3b82d6", "#d9730d", "#8a8f98"
 MARKS = (("o", BLUE), ("s", ORANGE), ("^", GREY))
+LABEL = 30  # characters of a line
 WIDTH = 5.6  # inches: at 390 px of page the text is still 10 px high
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -84,6 +86,11 @@ def _whisker(axes: Any, figure: Interval, y: float, mark: str, colour: str, labe
     axes.plot([value], [y], mark, color=colour, markersize=6, label=label)
 
 
+def _rows(labels: Sequence[str]) -> float:
+    """Inches that rows with these labels need, whose lines must not run into one another."""
+    return (0.36 if any("\n" in label for label in labels) else 0.24) * len(labels)
+
+
 def intervals(name: str, rows: Mapping[str, Interval], axis: str) -> str:
     """Dots with intervals, one row a label, first on top; a line at zero."""
     out: list[str] = []
@@ -99,12 +106,13 @@ def intervals(name: str, rows: Mapping[str, Interval], axis: str) -> str:
 def bars(name: str, rows: Mapping[str, float], axis: str, levels: Sequence[float] = ()) -> str:
     """Bars from zero, one row a label, first on top; a line at each of ``levels``."""
     out: list[str] = []
-    with canvas(name, 0.24 * len(rows) + 0.8, out) as axes:
+    labels = [textwrap.fill(label.replace("_", " "), LABEL) for label in rows]
+    with canvas(name, _rows(labels) + 0.8, out) as axes:
         places = [-place for place in range(len(rows))]
         axes.barh(places, list(rows.values()), height=0.6, color=BLUE)
         for level in levels:
             axes.axvline(level, color=FOREGROUND, linewidth=0.8, linestyle=":")
-        axes.set_yticks(places, [label.replace("_", " ") for label in rows])
+        axes.set_yticks(places, labels)
         axes.set_xlabel(axis)
         axes.set_xlim(left=0)
     return out[0]
@@ -208,12 +216,13 @@ def qini(share: Sequence[float], gain: Sequence[float], random: Sequence[float])
 def love(features: Sequence[str], before: Sequence[float], after: Sequence[float]) -> str:
     """Absolute standardised mean difference of each feature before and after weighting (love plot)."""
     out: list[str] = []
-    with canvas("love", 0.24 * len(features) + 1.1, out) as axes:
+    labels = [textwrap.fill(label, LABEL) for label in features]
+    with canvas("love", _rows(labels) + 1.1, out) as axes:
         places = [-place for place in range(len(features))]
         axes.plot([abs(value) for value in before], places, "s", color=ORANGE, fillstyle="none", label="before")
         axes.plot([abs(value) for value in after], places, "o", color=BLUE, label="after weighting")
         axes.axvline(0.1, color=FOREGROUND, linewidth=0.8, linestyle=":")
-        axes.set_yticks(places, list(features))
+        axes.set_yticks(places, labels)
         axes.set_xlabel("absolute standardised mean difference")
         axes.set_xlim(left=0)
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from jobs.models import causal_graph
 from jobs.runtime import diagrams, plots
+from jobs.runtime.feature_words import feature
 from jobs.runtime.figure_words import (
     cells,
     effect_cells,
@@ -173,7 +174,8 @@ def _gap(figure: Document) -> str:
 def causes(document: Document) -> dict[str, Any]:
     """What the effects depend on: importance, surrogate tree and heat map, each as a plot, the last with a table."""
     found, tree = document["importance"], document["surrogate"]
-    top = dict(list(zip(found["feature"], found["contribution"], strict=True))[:FEATURES])
+    names = [feature(name) for name in found["feature"]]
+    top = dict(list(zip(names, found["contribution"], strict=True))[:FEATURES])
     first, scaled = next(iter(top)), {name: 100 * value for name, value in top.items()}
     importance = {
         "svg": plots.bars("importance", scaled, "mean change of the effect, percentage points"),

@@ -8,6 +8,7 @@ import pandas as pd
 
 from jobs.models.item_effects import CELL
 from jobs.runtime import plots
+from jobs.runtime.feature_words import feature
 from jobs.runtime.figure_words import (
     EFFECTS,
     Figure,
@@ -89,13 +90,13 @@ def uplift_plots(record: Mapping[str, Any], eps: float) -> dict[str, Any]:
     if record.get("balance", {}).get("feature"):
         table = pd.DataFrame(record["balance"])
         table = table.reindex(table["before"].abs().sort_values(ascending=False, kind="stable").index).head(FEATURES)
+        names = [feature(name) for name in table["feature"]]
         out["love"] = {
-            "svg": plots.love(table["feature"].tolist(), table["before"].tolist(), table["after"].tolist()),
+            "svg": plots.love(names, table["before"].tolist(), table["after"].tolist()),
             "summary": f"Largest standardised difference between the arms: {number(known['balance_before']['value'])} "
             f"before and {number(known['balance_after']['value'])} after weighting.",
-            "caption": "How to read it: a square far right is a feature in which shown and not shown trials differ "
-            "(28d at the end of a name: in the 28 days before); weighting has to bring it left of the dotted line at "
-            "0.1 (its circle), or the comparison is not fair. "
+            "caption": "How to read it: a square far right is a feature in which shown and not shown trials differ; "
+            "weighting has to bring it left of the dotted line at 0.1 (its circle), or the comparison is not fair. "
             f"The {len(table)} features that differed most.",
         }
     return out

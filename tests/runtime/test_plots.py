@@ -48,3 +48,14 @@ def test_a_figure_without_an_interval_has_no_line():
     line = re.compile(rf"stroke: {plots.BLUE}; stroke-width: 2")
     assert len(line.findall(plots.intervals("i", {"a": (0.1, 0.0, 0.2), "b": (0.1, 0.0, 0.2)}, "x"))) == 2
     assert len(line.findall(plots.intervals("i", {"a": (0.1, 0.0, 0.2), "b": (0.1, None, None)}, "x"))) == 1
+
+
+def test_long_labels_have_two_lines_and_room_for_them():
+    words = "user's outcomes on the item in a year"
+    short, long = (plots.bars("a", {label: 1.0}, "x") for label in ("days", words))
+    assert words not in long and "a year</text>" in long
+    assert height(long) > height(short)
+
+
+def height(svg: str) -> float:
+    return float(svg.split('height="')[1].split("pt")[0])

@@ -12,6 +12,7 @@ from matplotlib.patches import ConnectionStyle
 from jobs.models import causal_graph
 from jobs.runtime import diagrams, graphs
 from jobs.runtime import report_diagnosis as parts
+from jobs.runtime.feature_words import feature
 from jobs.runtime.proof_words import GAIN, ranking
 from jobs.runtime.site import CausalGraph, Effects, Outcome, Site
 from tests.runtime.diagnoses import DIAGNOSIS, OFF_POLICY, figure
@@ -119,6 +120,14 @@ def test_causes_name_the_first_feature_the_trees_fidelity_and_the_highest_cell()
         "value": "+3.00 pp",
         "interval": "-1.00 to +7.00 pp",
     }
+
+
+def test_features_are_said_in_words_where_there_are_any():
+    from jobs.models import prior
+
+    assert feature("category_share_91d") == "category's share in the user's outcomes"
+    assert feature("gap_ratio") == "gap ratio"
+    assert not [name for name in prior.COLUMNS if feature(name) == name.replace("_", " ")]
 
 
 def test_a_heat_map_without_a_cell_is_not_drawn():
