@@ -68,7 +68,7 @@ def effects(name: str, sample: Sample, predicted: Predicted, how: Effects, seed:
         learner = uplift.fit(trials, predicted.clipped, small, seed)
         learnt = learner.predict(trials.matrix, predicted.clipped, trials.fold, threads())
     every = np.ones(len(learnt), dtype=bool)
-    return engine.out_of_fold(predicted.posterior, learnt, predicted.score, sample.trials, every)
+    return engine.out_of_fold(predicted.posterior, learnt, predicted.off, predicted.score, sample.trials, every)
 
 
 def causal_forest(trials: Trials, e: Floats, folds: int, seed: int) -> Floats:

@@ -16,7 +16,7 @@ from jobs.models.prior import Posterior, Prior
 from jobs.models.propensity import Propensity
 from jobs.models.rows import Rows
 from jobs.models.sample import Sample
-from jobs.models.scoring import Effects, parts
+from jobs.models.scoring import Effects, doubt, parts
 from jobs.runtime.site import Effects as Settings
 
 Floats = NDArray[np.float64]
@@ -28,8 +28,9 @@ class Predicted(Rows):
     """What the models say of trials whose users they did not see; every array has shape (n,).
 
     ``seen`` are the trials with the learner's columns, ``estimated`` propensities by the model, ``e`` as logged or
-    estimated, ``score`` doubly robust scores, ``learnt`` what the learner adds to the posterior and ``effect`` the two
-    combined, by a calibration that saw no score of the trial's fold: what it is judged by must not have shaped it.
+    estimated, ``score`` doubly robust scores, ``learnt`` what the learner adds to the posterior, ``off`` what
+    ``scoring.doubt`` takes off, and ``effect`` all combined, by a calibration that saw no score of the trial's fold:
+    what it is judged by must not have shaped it.
     """
 
     seen: Trials
@@ -40,6 +41,7 @@ class Predicted(Rows):
     mu1: Floats
     score: Floats
     learnt: Floats
+    off: Floats
     effect: Floats
     eps: float
 
@@ -96,8 +98,9 @@ def fit(
     score = doubly_robust.scores(trials.treated, trials.outcome, clipped, mu0, mu1)
     slopes, intercept, error = calibrate(posterior, learnt, score, trials, inside)
     effects = Effects(priors, learner, slopes, intercept, error, frozenset(both_arms))
-    effect = out_of_fold(posterior, learnt, score, trials, inside)
-    said = (seen, posterior, estimated, e, mu0, mu1, score, learnt, effect)
+    off = doubt(posterior, sample.counts, model.unsure(estimated, sample.counts, how.overlap_eps))
+    effect = out_of_fold(posterior, learnt, off, score, trials, inside)
+    said = (seen, posterior, estimated, e, mu0, mu1, score, learnt, off, effect)
     return Fitted(model, effects, Predicted(*said, how.overlap_eps))
 
 
@@ -111,14 +114,16 @@ def calibrate(
     return (float(own), float(near), float(added)), intercept, error
 
 
-def out_of_fold(posterior: Posterior, learnt: Floats, score: Floats, trials: Trials, rows: NDArray[np.bool_]) -> Floats:
-    """Effects of all trials, shape (n,), each calibrated by the scores of ``rows`` in the other folds.
+def out_of_fold(
+    posterior: Posterior, learnt: Floats, off: Floats, score: Floats, trials: Trials, rows: NDArray[np.bool_]
+) -> Floats:
+    """Effects of all trials, shape (n,), each calibrated by the scores of ``rows`` in the other folds, less ``off``.
 
     Calibrated by the very scores they are judged by, effects of nothing have a Qini above zero in every other world.
     """
-    out, made = np.zeros(len(learnt)), parts(posterior, learnt)
+    out, made = -off, parts(posterior, learnt)
     for k in np.unique(trials.fold):
         mine = trials.fold == k
         slopes, intercept, _ = calibrate(posterior, learnt, score, trials, rows & ~mine)
-        out[mine] = intercept + made[mine] @ np.array(slopes)
+        out[mine] += intercept + made[mine] @ np.array(slopes)
     return np.clip(out, -1.0, 1.0)

@@ -51,6 +51,11 @@ class Propensity:
         seen = (counts[:, 0] > 0) & (counts[:, 2] > 0)
         return np.where(seen, overlap(e, eps), self.overlap_chance(e, counts, eps) >= LIKELY)
 
+    def unsure(self, e: Floats, counts: NDArray[Any], eps: float) -> Floats:
+        """Probability that a pair seen in one arm only has no overlap, shape (n,); 0 for all others."""
+        one = (counts[:, 0] > 0) != (counts[:, 2] > 0)
+        return np.where(one, 1.0 - self.overlap_chance(e, counts, eps), 0.0)
+
     def overlap_chance(self, e: Floats, counts: NDArray[Any], eps: float) -> Floats:
         """Probability that a pair's own propensity lies inside [eps, 1 - eps], shape (n,).
 

@@ -29,7 +29,8 @@ def by_effect(model: EffectModel, sample: Sample, predicted: Predicted) -> Float
 
     The published effect is calibrated by the scores of all users, this one by those of the other folds.
     """
-    low, _ = model.effects.interval(predicted.posterior, predicted.effect)
+    unsure = model.propensity.unsure(predicted.estimated, sample.counts, model.overlap_eps)
+    low, _ = model.effects.interval(predicted.posterior, predicted.effect, sample.counts, unsure)
     return np.where(model.identified(predicted.estimated, sample.item, sample.counts), predicted.effect, low)
 
 

@@ -28,6 +28,24 @@ def parts(posterior: Posterior, learnt: Floats) -> Floats:
     return np.column_stack([posterior.effect, posterior.near_difference, learnt])
 
 
+def doubt(posterior: Posterior, counts: NDArray[Any], unsure: Floats) -> Floats:
+    """How far the effects of pairs that were never left out, or never shown, may be off up or down; shape (n,).
+
+    Who is always shown an item may want it anyway: his rate without showing lies between the posterior's, which is
+    that of users who went without, and the item's rate when shown. Who is never shown it may not want it: his rate when
+    shown lies between the item's rate without showing and the posterior's. (Monotone selection and response: who is
+    shown wants it no less, and showing deters nobody; Manski and Pepper, Econometrica 2000, proposition 2.) The middle
+    of such bounds has the least regret (Manski, "Identification for Prediction and Decision", 2007); the doubt is half
+    their width, as far as it is ``unsure`` (n,) that the pair has overlap. ``counts`` (n, 4) are its own.
+    """
+    width = np.where(
+        counts[:, 2] == 0,
+        posterior.item_shown - posterior.not_shown,
+        posterior.shown - posterior.item_not_shown,
+    )
+    return 0.5 * unsure * np.maximum(width, 0.0)
+
+
 @dataclass(frozen=True)
 class Effects:
     """From a pair's features and counts to its effect: prior, learner of what the prior misses, and their calibration.
@@ -42,15 +60,22 @@ class Effects:
     error: float  # standard error of the calibrated mean
     both_arms: frozenset[str]
 
-    def combine(self, posterior: Posterior, learnt: Floats) -> Floats:
-        """Effects, shape (n,): each part as far as the calibration trusts it."""
-        return np.clip(self.intercept + parts(posterior, learnt) @ np.array(self.slopes), -1.0, 1.0)
+    def combine(self, posterior: Posterior, learnt: Floats, counts: NDArray[Any], unsure: Floats) -> Floats:
+        """Effects, shape (n,): each part as far as the calibration trusts it, in the middle of what is in doubt."""
+        sum_ = self.intercept + parts(posterior, learnt) @ np.array(self.slopes)
+        return np.clip(sum_ - doubt(posterior, counts, unsure), -1.0, 1.0)
 
-    def interval(self, posterior: Posterior, effect: Floats) -> tuple[Floats, Floats]:
-        """90 % interval: the posterior's, moved with the effect and widened by the calibration's error."""
-        below, above = posterior.effect - posterior.low, posterior.high - posterior.effect
+    def interval(
+        self, posterior: Posterior, effect: Floats, counts: NDArray[Any], unsure: Floats
+    ) -> tuple[Floats, Floats]:
+        """90 % interval: the posterior's, moved with the effect and widened by the calibration's error and the doubt.
+
+        As far as it is ``unsure`` that a pair has overlap, its low end is that of the bounds, which is the worst case.
+        """
+        below, above = (posterior.effect - posterior.low) * (1.0 - unsure), posterior.high - posterior.effect
         low, high = (np.hypot(np.maximum(side, 0.0), Z90 * self.error) for side in (below, above))
-        return np.clip(effect - low, -1.0, 1.0), np.clip(effect + high, -1.0, 1.0)
+        off = doubt(posterior, counts, unsure)
+        return np.clip(effect - low - off, -1.0, 1.0), np.clip(effect + high + off, -1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -92,8 +117,10 @@ class EffectModel:
         posterior = self.effects.prior.posterior(fold, items, counts)
         seen = uplift.columns(matrix, self.adjusted, posterior, counts)
         learnt = self.effects.learner.predict(seen, clip(e, self.overlap_eps), fold)
-        effect = self.effects.combine(posterior, learnt)
-        return Pairs(e, effect, *self.effects.interval(posterior, effect), self.identified(e, items, counts))
+        unsure = self.propensity.unsure(e, counts, self.overlap_eps)
+        effect = self.effects.combine(posterior, learnt, counts, unsure)
+        interval = self.effects.interval(posterior, effect, counts, unsure)
+        return Pairs(e, effect, *interval, self.identified(e, items, counts))
 
     def identified(self, e: Floats, items: ArrayLike, counts: NDArray[Any]) -> NDArray[np.bool_]:
         """Pairs with overlap, and whose own trials or whose item were seen in both arms; shape (n,).

@@ -139,3 +139,10 @@ def counted(shown: np.ndarray) -> np.ndarray:
     """Counts (n, 4) of periods shown and not shown, without outcomes."""
     times = shown.sum(axis=0)
     return np.column_stack([times, 0 * times, len(shown) - times, 0 * times])
+
+
+def test_only_pairs_seen_in_one_arm_may_be_shown_by_rule():
+    model = Propensity((), Calibration((0.0, 1.0), (0.0, 1.0)), 2.0)
+    counts = np.array([[10, 0, 0, 0], [0, 0, 10, 0], [5, 0, 5, 0], [0, 0, 0, 0]])
+    unsure = model.unsure(np.array([0.99, 0.01, 0.99, 0.99]), counts, 0.02)
+    assert (unsure[:2] > 0.5).all() and (unsure[2:] == 0.0).all()

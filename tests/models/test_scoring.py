@@ -13,7 +13,7 @@ from jobs.models import prior, ranker, scoring, uplift
 from jobs.models.boosting import Calibration, parameters, predict, to_bytes
 from jobs.models.doubly_robust import Z90
 from jobs.models.folds import fold_of
-from jobs.models.prior import Prior
+from jobs.models.prior import Posterior, Prior
 from jobs.models.propensity import Propensity
 from jobs.models.uplift import Learner
 from jobs.runtime.errors import DataError
@@ -63,6 +63,7 @@ def frame(rows: int = 24) -> pd.DataFrame:
     for name, count in counts.items():
         table[name] = np.where(np.arange(rows) % 3 == 0, np.nan, count)
     table.loc[rows - 1, ["control", "control_outcomes"]] = 0
+    table.loc[rows - 2, ["treated", "treated_outcomes"]] = 0
     return table
 
 
@@ -88,19 +89,21 @@ def by_hand(one: scoring.Scorer, row: pd.Series) -> dict[str, float | bool]:
     seen = np.concatenate([of_pair, np.array(own, np.float32)])[None, :]
     models = one.model.effects.learner.folds[fold]
     learnt = float((predict(models["m1"], seen) - predict(models["m0"], seen))[0])
-    effect = INTERCEPT + SLOPES[0] * tau + SLOPES[1] * (near1 - near0) + SLOPES[2] * learnt
+    own_propensity = beta(e * (STRENGTH + n1 + n0), (1 - e) * (STRENGTH + n1 + n0))
+    likely = own_propensity.cdf(1 - EPS) - own_propensity.cdf(EPS)
+    unsure = 1 - likely if bool(n1) != bool(n0) else 0.0
+    off = unsure * max(item1 - own[1] if n1 else own[0] - item0, 0.0) / 2
+    effect = INTERCEPT + SLOPES[0] * tau + SLOPES[1] * (near1 - near0) + SLOPES[2] * learnt - off
     order = np.argsort(prior.EFFECT, kind="stable")
     reached, steps = np.cumsum(after[order]), prior.EFFECT[order]
     low, high = (steps[min(int((reached < share).sum()), len(steps) - 1)] for share in (0.05, 0.95))
     both_arms = bool(n1 and n0) or row["item_id"] == "i0"
-    own_propensity = beta(e * (STRENGTH + n1 + n0), (1 - e) * (STRENGTH + n1 + n0))
-    likely = own_propensity.cdf(1 - EPS) - own_propensity.cdf(EPS) >= 0.5
     return {
         "relevance": 0.5 * float(predict(one.booster, every)[0]),
         "effect": effect,
-        "effect_low": max(effect - np.hypot(max(tau - low, 0.0), Z90 * ERROR), -1.0),
-        "effect_high": min(effect + np.hypot(max(high - tau, 0.0), Z90 * ERROR), 1.0),
-        "identified": bool(EPS <= e <= 1 - EPS if n1 and n0 else likely) and both_arms,
+        "effect_low": max(effect - np.hypot(max(tau - low, 0.0) * (1 - unsure), Z90 * ERROR) - off, -1.0),
+        "effect_high": min(effect + np.hypot(max(high - tau, 0.0), Z90 * ERROR) + off, 1.0),
+        "identified": bool(EPS <= e <= 1 - EPS if n1 and n0 else likely >= 0.5) and both_arms,
         "propensity_shown": e,
     }
 
@@ -156,3 +159,36 @@ def test_a_model_of_other_columns_is_refused() -> None:
         older = files | {"recipe.json": json.dumps(other).encode()}
         with pytest.raises(DataError, match="other columns"):
             scoring.EffectModel.of(older)
+
+
+def rated(shown: float, not_shown: float, item_shown: float, item_not_shown: float) -> Posterior:
+    """The posterior of one pair with these rates, known to a tenth."""
+    effect = shown - not_shown
+    ends = 0.06, effect - 0.1, effect + 0.1
+    rates = shown, not_shown, effect, *ends, item_shown, item_not_shown, shown, not_shown
+    return Posterior(*(np.array([value]) for value in rates))
+
+
+@pytest.mark.parametrize(
+    ("counts", "low", "high"),
+    [([10, 6, 0, 0], 0.6 - 0.2, 0.6 - 0.05), ([0, 0, 10, 1], 0.1 - 0.05, 0.6 - 0.05)],
+    ids=["always shown", "never shown"],
+)
+def test_an_effect_without_overlap_is_the_middle_of_its_bounds_and_the_interval_holds_them(
+    counts: list[int], low: float, high: float
+) -> None:
+    effects = scoring.Effects(PRIOR, Learner("t", ()), (1.0, 0.0, 1.0), 0.0, 0.0, frozenset())
+    pair, own, nothing = rated(0.6, 0.05, 0.2, 0.1), np.array([counts]), np.zeros(1)
+    by_rule, by_chance = np.ones(1), np.zeros(1)
+    effect = effects.combine(pair, nothing, own, by_rule)
+    assert effect == pytest.approx((low + high) / 2)
+    found = effects.interval(pair, effect, own, by_rule)
+    assert found[0] == pytest.approx(low) and found[1] == pytest.approx(high + 0.1)
+    plain = effects.combine(pair, nothing, own, by_chance)
+    assert plain == pytest.approx(high)
+    assert np.ravel(effects.interval(pair, plain, own, by_chance)) == pytest.approx([high - 0.1, high + 0.1])
+
+
+def test_bounds_never_raise_an_effect() -> None:
+    counts = np.array([[10, 1, 0, 0]])
+    assert scoring.doubt(rated(0.1, 0.3, 0.2, 0.3), counts, np.ones(1)) == 0.0
