@@ -32,7 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     scorer = load_scorer(args, lake)
     with spark_session(args, "score") as spark:
         tonight = ds.field("as_of") == args.date
-        lake.write_mapped(SCORES, *lake.reading(spark, CANDIDATES, scorer.batches(), tonight), inputs=[CANDIDATES])
+        files, work = lake.reading(spark, CANDIDATES, scorer.batches(), tonight)
+        lake.write_mapped(SCORES, files, work, inputs=[CANDIDATES])
     return 0
 
 

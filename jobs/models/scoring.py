@@ -62,7 +62,7 @@ class Posteriors:
 
     def __init__(self, prior: Prior) -> None:
         self.prior, self.items = prior, pd.Index(prior.items)
-        self._forget()
+        self.keys, self.known = _nothing()
 
     def __call__(self, fold: NDArray[np.int64], items: ArrayLike, counts: NDArray[Any]) -> Posterior:
         """``Prior.posterior`` of pairs: folds and item ids (n,), counts (n, 4)."""
@@ -71,7 +71,7 @@ class Posteriors:
         key = (np.asarray(fold, dtype=np.int64) * (len(self.items) + 1) + code) * BASE**4 + pack(counts)
         distinct, first, place = np.unique(key, return_index=True, return_inverse=True)
         if len(self.keys) > MOST_KNOWN:
-            self._forget()
+            self.keys, self.known = _nothing()
         new = ~np.isin(distinct, self.keys, assume_unique=True)
         if new.any():
             one = first[new]
@@ -86,9 +86,9 @@ class Posteriors:
         more = (getattr(found, field.name) for field in fields(found))
         self.known = [np.concatenate(both)[order] for both in zip(self.known, more, strict=True)]
 
-    def _forget(self) -> None:
-        self.keys = np.zeros(0, np.int64)
-        self.known: list[Floats] = [np.zeros(0) for _ in fields(Posterior)]
+
+def _nothing() -> tuple[NDArray[np.int64], list[Floats]]:
+    return np.zeros(0, np.int64), [np.zeros(0) for _ in fields(Posterior)]
 
 
 @dataclass(frozen=True)
