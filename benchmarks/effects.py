@@ -10,68 +10,38 @@ lies outside [.01, .99] that are said to be not identified; seen: share of the o
 """
 
 import argparse
-import contextlib
 import json
-import os
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import psutil
 
-from benchmarks import causal_world
+from benchmarks import causal_world, nights
 from benchmarks.causal_world import RUN_DATE, SETTINGS, Draw, Floats, World
-from jobs.runtime import services
-from jobs.runtime.args import JobArgs, run
-from jobs.runtime.environment import ROOT, Environment
-from jobs.runtime.errors import NightliftError, SetupError
+from jobs.runtime.args import run
+from jobs.runtime.environment import Environment
+from jobs.runtime.errors import NightliftError
 from jobs.runtime.site import find_site
 from jobs.tables.contracts import RECOMMENDATIONS
-from jobs.tables.lake import Lake
 
 SITE = "bench"
-JOBS = (
-    "extract", "clean", "evaluate_feedback", "build_features", "generate_candidates", "train_ranker", "build_trials",
-    "train_uplift", "check_effects", "score", "adjust",
-)  # fmt: skip
 FEW = 0.01  # of a propensity: no overlap beyond it
 PUBLISHED = ["user_id", "item_id", "rank", "effect", "effect_low", "effect_high", "identified", "policy"]
 
 
-def own_environment(home: Path) -> Environment:
-    """This process's environment from now on: everything in a new folder ``home``, nothing from outside."""
-    if home.exists():
-        raise SetupError(f"{home} holds an earlier run; remove it or name another --home")
-    os.environ |= {
-        "NIGHTLIFT_HOME": str(home),
-        "NIGHTLIFT_SITES": str(ROOT / "benchmarks" / "sites"),
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "PYSPARK_PYTHON": sys.executable,
-    }
-    for name in ("NIGHTLIFT_LAKE", "WAREHOUSE_URL", "MLFLOW_TRACKING_URI", "SPARK_REMOTE"):
-        os.environ.pop(name, None)
-    return Environment.load()
-
-
 def run_night(
-    world: World, drawn: Draw, empty: Environment, logged: bool, seed: int
+    world: World, drawn: Draw, environment: Environment, logged: bool, seed: int
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The published lists of a world and what each job took; services run until they are stopped."""
-    environment = services.up(empty, with_airflow=False)
-    home = environment.home
+    """The published lists of a world and what each job took."""
     site = find_site(SITE, environment.sites)
     if site.list_length != len(world.items):
         raise NightliftError(f"bench.yaml: list_length must be {len(world.items)}, the number of items")
-    causal_world.write(world, drawn, home / "raw", logged, seed)
-    taken = {"load": timed(["jobs", "load", "--site", SITE, "--from", str(home / "raw")])}
-    for job in JOBS:
-        taken[job] = timed([f"jobs.{job}", "--site", SITE, "--date", RUN_DATE.isoformat()])
-    lake = Lake(JobArgs(site, RUN_DATE, environment))
+    causal_world.write(world, drawn, environment.home / "raw", logged, seed)
+    lake, taken = nights.run_jobs(environment, SITE, RUN_DATE, environment.home / "raw")
     uplift, gate = lake.read_json("uplift"), lake.read_json("effects_gate")
     about = {
         "jobs": taken,
@@ -80,21 +50,6 @@ def run_night(
         "gate": {check["name"]: check["passed"] for check in gate["checks"]},
     }
     return lake.read_pandas(RECOMMENDATIONS, PUBLISHED), about
-
-
-def timed(module: Sequence[str]) -> dict[str, float]:
-    """Seconds and peak resident megabytes (of its own process) of ``python -m module``; NightliftError on failure."""
-    start, peak = monotonic(), 0
-    process = psutil.Popen([sys.executable, "-m", *module], cwd=ROOT, env=os.environ)
-    while process.poll() is None:
-        with contextlib.suppress(psutil.Error):
-            peak = max(peak, process.memory_info().rss)
-        sleep(0.1)
-    if process.returncode:
-        raise NightliftError(f"{module[0]} ended with {process.returncode}; its error is above")
-    found = {"seconds": round(monotonic() - start, 1), "peak_mb": round(peak / 2**20)}
-    print(f"{' '.join(module[:2])}: {found['seconds']:.0f} s, {found['peak_mb']:.0f} MB", flush=True)
-    return found
 
 
 def square(world: World, lists: pd.DataFrame, column: str, missing: float) -> Floats:
@@ -150,11 +105,9 @@ def compare(world: World, drawn: Draw, ours: dict[str, Floats], seed: int) -> pd
 def bench(world: World, home: Path, seed: int, logged: bool, keep: bool) -> dict[str, Any]:
     """Everything measured in one world; prints it."""
     drawn = causal_world.draw(world, seed)
-    environment, start = own_environment(home), monotonic()
-    try:
+    start = monotonic()
+    with nights.started(home, keep) as environment:
         lists, about = run_night(world, drawn, environment, logged, seed)
-    finally:
-        (services.stop if keep else services.clean)(environment)
     seconds = round(monotonic() - start, 1)
     ours, promise = judge(world, lists)
     table = compare(world, drawn, ours, seed)

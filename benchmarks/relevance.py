@@ -10,29 +10,19 @@ Everything was developed on weeks before the default run date (--run-date 2017-1
 """
 
 import argparse
-import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from time import monotonic
 
 import duckdb
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.dataset as ds
-import yaml
 from numpy.typing import NDArray
 
-from jobs import build_features, generate_candidates
-from jobs.models import ranker
-from jobs.models.folds import threads
-from jobs.runtime.args import JobArgs
-from jobs.tables import contracts, demo
-from jobs.tables.lake import Lake
-from jobs.tables.schema import Table
+from benchmarks import nights
+from jobs.tables import demo
 
 Floats = NDArray[np.float32]
 MIN_HOUSEHOLDS = 20
@@ -81,10 +71,12 @@ def purchases(unit: str, run_date: date) -> tuple[pd.DataFrame, pd.DataFrame]:
     return rows, items
 
 
-def world(rows: pd.DataFrame, items: pd.DataFrame, run_date: date) -> World:
-    """The purchases as numbers, split at the run date."""
-    past = rows[rows.day < run_date]
-    users = pd.Index(sorted(past.user_id.unique()))
+def world(
+    rows: pd.DataFrame, items: pd.DataFrame, run_date: date, days: int = WINDOW, new_users: bool = False
+) -> World:
+    """The purchases as numbers, split at the run date; with ``new_users`` also of those who come in the window."""
+    past, end = rows[rows.day < run_date], run_date + timedelta(days=days)
+    users = pd.Index(sorted((rows[rows.day < end] if new_users else past).user_id.unique()))
     things = pd.Index(items.item_id)
     events = past.groupby(["user_id", "item_id", "day"], sort=True).size().rename("n").reset_index()
     numbered = pd.DataFrame(
@@ -96,7 +88,7 @@ def world(rows: pd.DataFrame, items: pd.DataFrame, run_date: date) -> World:
         }
     )
     truth = np.zeros((len(users), len(things)), dtype=bool)
-    after = rows[(rows.day >= run_date) & (rows.day < run_date + timedelta(days=WINDOW))]
+    after = rows[(rows.day >= run_date) & (rows.day < end)]
     user, item = users.get_indexer(after.user_id), things.get_indexer(after.item_id)
     known = (user >= 0) & (item >= 0)
     truth[user[known], item[known]] = True
@@ -130,37 +122,9 @@ def ease(x: Floats, ridge: float) -> Floats:
 
 
 def night(rows: pd.DataFrame, items: pd.DataFrame, run_date: date, unit: str, folder: Path) -> pd.DataFrame:
-    """Tonight's candidates (user_id, item_id) with the ranker's score, from purchases before the run date."""
+    """Tonight's candidates with the ranker's score, from purchases before the run date."""
     site = {"site": f"bench_{unit}", "outcome": {"event_types": ["purchase"], "window_days": WINDOW, "value": "value"}}
-    (folder / f"{site['site']}.yaml").write_text(yaml.safe_dump(site), encoding="utf-8")
-    os.environ |= {
-        "NIGHTLIFT_SITES": str(folder),
-        "NIGHTLIFT_LAKE": str(folder / "lake"),
-        "NIGHTLIFT_HOME": str(folder),
-    }
-    argv = ["--site", str(site["site"]), "--date", run_date.isoformat()]
-    args = JobArgs.parse(argv)
-    lake = Lake(args)
-    for table, frame in _tables(rows[rows.day < run_date], items):
-        lake.write_arrow(table, frame)
-    for job in (build_features, generate_candidates):
-        start = monotonic()
-        job.main(argv)
-        print(f"{job.__name__}: {monotonic() - start:.0f} s", flush=True)
-    start = monotonic()
-    frame = lake.read_pandas(contracts.CANDIDATES, where=ds.field("label").is_valid())
-    frame["as_of"] = pd.to_datetime(frame["as_of"])
-    earlier = frame[frame["as_of"] < frame["as_of"].max()].reset_index(drop=True)
-    settings, seed = args.site.ranker, args.site.seed
-    rounds = ranker.fit(earlier, settings, seed).rounds
-    fitted = ranker.fit(frame, settings, seed, rounds=rounds)
-    print(f"ranker: {len(frame):,} rows, {rounds} rounds, {monotonic() - start:.0f} s", flush=True)
-    tonight = lake.read_pandas(contracts.CANDIDATES, where=ds.field("as_of") == run_date)
-    return tonight[["user_id", "item_id"]].assign(score=fitted.score(ranker.matrix(tonight), threads()))
-
-
-def _tables(past: pd.DataFrame, items: pd.DataFrame) -> list[tuple[Table, pa.Table]]:
-    """The four clean tables; nothing was shown."""
+    past = rows[rows.day < run_date]
     interactions = pd.DataFrame(
         {
             "event_id": past.session_id + "-" + past.item_id,
@@ -173,22 +137,8 @@ def _tables(past: pd.DataFrame, items: pd.DataFrame) -> list[tuple[Table, pa.Tab
             "event_day": past.day,
         }
     )
-    frames = [
-        (contracts.USERS, past[["user_id"]].drop_duplicates()),
-        (contracts.ITEMS, items),
-        (contracts.INTERACTIONS, interactions),
-        (contracts.EXPOSURES, pd.DataFrame()),
-    ]
-    return [(table, _complete(table.arrow_schema, frame)) for table, frame in frames]
-
-
-def _complete(schema: pa.Schema, frame: pd.DataFrame) -> pa.Table:
-    """The frame in Arrow with nothing in the columns that it lacks."""
-    columns = [
-        pa.array(frame[field.name], field.type) if field.name in frame else pa.nulls(len(frame), field.type)
-        for field in schema
-    ]
-    return pa.Table.from_arrays(columns, schema=schema)
+    clean = {"users": past[["user_id"]].drop_duplicates(), "items": items, "interactions": interactions}
+    return nights.relevance(site, clean, run_date, folder)
 
 
 def measure(score: Floats, known: World, users: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:

@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 from jobs.models import content
 from jobs.runtime.args import JobArgs, run
 from jobs.runtime.errors import DataError
-from jobs.runtime.spark import SHUFFLE_PARTITIONS, SMALL_BATCHES, by_user, spark_session
+from jobs.runtime.spark import SMALL_BATCHES, by_user, spark_session
 from jobs.tables import contracts, listings
 from jobs.tables.lake import Lake
 from jobs.transforms import calendar, candidates, histories, pairs, peers, people, rhythm, sources
@@ -33,7 +33,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     vectors = _write_vectors(job, lake)
     with spark_session(job, "generate_candidates", SMALL_BATCHES) as spark:
         as_ofs = [*calendar.label_days(job.site, job.date), job.date]
-        items = lake.read_spark(spark, contracts.ITEMS)
         days = lake.read_spark(spark, contracts.PAIR_DAYS)
         known = lake.read_pandas(contracts.ITEMS, ["item_id", "category", "available_from", "available_until"])
         numbers = people.numbers(spark, known["item_id"])
@@ -45,17 +44,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         compared = peers.sample(history, lake.manifest(contracts.USERS)["rows"], model_days).toArrow().to_pandas()
         alike = [Peers.of(compared[compared.model == model], len(known)) for model in range(len(model_days))]
         models = _models(lake, near, vectors, alike, catalogue, calendar.factor_days(job.site, job.date))
-        found = candidates.retrieve(
-            _everyone(job, lake, spark, numbers, as_ofs),
-            catalogue,
-            models,
-            _limits(job, int(catalogue.candidates[-1].sum())),
+        retrieve = candidates.retrieve(
+            catalogue, known["category"].tolist(), models, _limits(job, int(catalogue.candidates[-1].sum()))
         )
-        named = F.broadcast(numbers.join(items.select("item_id", "category"), on="item_id", how="inner"))
-        lake.write_spark(
+        lake.write_mapped(
             contracts.CANDIDATES,
-            found.join(named, on="item", how="inner").drop("item"),
-            SHUFFLE_PARTITIONS,
+            _everyone(job, lake, spark, numbers, as_ofs),
+            retrieve,
             inputs=[
                 contracts.PAIR_DAYS,
                 contracts.PAIR_SHOWN_DAYS,
@@ -64,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 contracts.USER_FEATURE_TABLE,
                 contracts.ITEM_FEATURE_TABLE,
             ],
+            apart="label",
         )
     return 0
 

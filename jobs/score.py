@@ -9,7 +9,7 @@ import pyarrow.dataset as ds
 from jobs.models.scoring import Scorer
 from jobs.runtime import registry
 from jobs.runtime.args import JobArgs, run
-from jobs.runtime.spark import SHUFFLE_PARTITIONS, spark_session
+from jobs.runtime.spark import spark_session
 from jobs.tables.contracts import CANDIDATES, SCORES
 from jobs.tables.lake import Lake
 
@@ -32,8 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     scorer = load_scorer(args, lake)
     with spark_session(args, "score") as spark:
         tonight = ds.field("as_of") == args.date
-        scored = lake.map_files(spark, CANDIDATES, scorer.batches(), SCORES.spark_ddl, tonight)
-        lake.write_spark(SCORES, scored, SHUFFLE_PARTITIONS, inputs=[CANDIDATES])
+        files, work = lake.reading(spark, CANDIDATES, scorer.batches(), tonight)
+        lake.write_mapped(SCORES, files, work, inputs=[CANDIDATES])
     return 0
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import xgboost as xgb
 from numpy.typing import NDArray
 from sklearn.isotonic import IsotonicRegression
@@ -22,6 +23,14 @@ def matrix(frame: pd.DataFrame, columns: Sequence[str]) -> NDArray[np.float32]:
     out = np.empty((len(frame), len(columns)), dtype=np.float32)
     for place, name in enumerate(columns):
         out[:, place] = frame[name].to_numpy(dtype=np.float32, na_value=np.nan)
+    return out
+
+
+def arrow_matrix(batch: pa.RecordBatch, columns: Sequence[str]) -> NDArray[np.float32]:
+    """``matrix`` of an Arrow batch."""
+    out = np.empty((batch.num_rows, len(columns)), dtype=np.float32)
+    for place, name in enumerate(columns):
+        out[:, place] = batch.column(name).cast(pa.float32(), safe=False).to_numpy(zero_copy_only=False)
     return out
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,14 @@ from jobs.models import boosting, propensity, ranker, uplift
 from jobs.models.boosting import Calibration
 from jobs.models.doubly_robust import Z90
 from jobs.models.folds import fold_of
-from jobs.models.prior import Posterior, Prior
+from jobs.models.prior import BASE, Posterior, Prior, pack
 from jobs.models.propensity import Propensity, clip
 from jobs.models.uplift import Learner
 from jobs.runtime.errors import DataError
 from jobs.tables.contracts import FEATURES, LISTED, PAIR_COUNTS, SCORES, SOURCES
 
 Floats = NDArray[np.float64]
+MOST_KNOWN = 1_000_000  # posteriors kept at once: about 90 MB
 
 
 def parts(posterior: Posterior, learnt: Floats) -> Floats:
@@ -78,6 +79,43 @@ class Effects:
         return np.clip(effect - low - off, -1.0, 1.0), np.clip(effect + high + off, -1.0, 1.0)
 
 
+class Posteriors:
+    """The posteriors of a prior, each computed once however many pairs and batches have the same counts on an item.
+
+    A posterior depends on fold, item and counts alone, and most pairs share theirs with many others.
+    """
+
+    def __init__(self, prior: Prior) -> None:
+        self.prior, self.items = prior, pd.Index(prior.items)
+        self.keys, self.known = _nothing()
+
+    def __call__(self, fold: NDArray[np.int64], items: ArrayLike, counts: NDArray[Any]) -> Posterior:
+        """``Prior.posterior`` of pairs: folds and item ids (n,), counts (n, 4)."""
+        names = np.asarray(items, dtype=object)
+        code = self.items.get_indexer(pd.Index(names)) + 1  # 0: an item that the prior does not know
+        key = (np.asarray(fold, dtype=np.int64) * (len(self.items) + 1) + code) * BASE**4 + pack(counts)
+        distinct, first, place = np.unique(key, return_index=True, return_inverse=True)
+        if len(self.keys) > MOST_KNOWN:
+            self.keys, self.known = _nothing()
+        new = ~np.isin(distinct, self.keys, assume_unique=True)
+        if new.any():
+            one = first[new]
+            self._learn(distinct[new], self.prior.posterior(fold[one], names[one], counts[one]))
+        rows = np.searchsorted(self.keys, distinct)[place]
+        return Posterior(*(values[rows] for values in self.known))
+
+    def _learn(self, keys: NDArray[np.int64], found: Posterior) -> None:
+        every = np.concatenate([self.keys, keys])
+        order = np.argsort(every, kind="stable")
+        self.keys = every[order]
+        more = (getattr(found, field.name) for field in fields(found))
+        self.known = [np.concatenate(both)[order] for both in zip(self.known, more, strict=True)]
+
+
+def _nothing() -> tuple[NDArray[np.int64], list[Floats]]:
+    return np.zeros(0, np.int64), [np.zeros(0) for _ in fields(Posterior)]
+
+
 @dataclass(frozen=True)
 class Pairs:
     """What an effect model says of pairs: propensity, effect with its 90 % interval, identified; each of shape (n,)."""
@@ -106,15 +144,17 @@ class EffectModel:
         items: ArrayLike,
         counts: NDArray[Any],
         listed: NDArray[np.float32],
+        posteriors: Posteriors | None = None,
     ) -> Pairs:
         """What it says of pairs, each by the fold that never saw the user.
 
         ``matrix`` has the columns ``adjusted``; ``users`` and ``items`` are ids (n,), ``counts`` (n, 4) the pairs' own
-        and ``listed`` (n, 2) where they stood in the list before.
+        and ``listed`` (n, 2) where they stood in the list before. ``posteriors`` are of its own prior, and kept from
+        one call to the next.
         """
         fold = fold_of(users, self.folds)
         e = self.propensity.predict(propensity.columns(matrix, counts, listed), fold)
-        posterior = self.effects.prior.posterior(fold, items, counts)
+        posterior = (posteriors or Posteriors(self.effects.prior))(fold, items, counts)
         seen = uplift.columns(matrix, self.adjusted, posterior, counts)
         learnt = self.effects.learner.predict(seen, clip(e, self.overlap_eps), fold)
         unsure = self.propensity.unsure(e, counts, self.overlap_eps)
@@ -210,40 +250,47 @@ class Scorer:
         )
 
     def score(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """SCORES rows of candidates joined with their pairs' counts; missing features are NaN, missing counts 0."""
-        model, every = self.model, ranker.matrix(frame)
+        """``rows`` of a frame."""
+        return self.rows(
+            pa.RecordBatch.from_pandas(frame, preserve_index=False), Posteriors(self.model.effects.prior)
+        ).to_pandas()
+
+    def rows(self, batch: pa.RecordBatch, posteriors: Posteriors) -> pa.RecordBatch:
+        """SCORES rows of candidates with their pairs' counts; missing features are NaN, missing counts 0."""
+        model, every = self.model, boosting.arrow_matrix(batch, ranker.COLUMNS)
         matrix = every[:, [ranker.COLUMNS.index(name) for name in model.adjusted]]
-        counts = frame[list(PAIR_COUNTS)].fillna(0).astype(np.int32)
-        listed = boosting.matrix(frame, LISTED)
-        said = model.predict(matrix, frame["user_id"], frame["item_id"], counts.to_numpy(), listed)
-        return pd.DataFrame(
-            {
-                "user_id": frame["user_id"].to_numpy(),
-                "item_id": frame["item_id"].to_numpy(),
-                "category": frame["category"].to_numpy(),
-                "category_share": frame["category_share_91d"].to_numpy(dtype=np.float64),
-                "relevance": ranker.Fitted(self.booster, self.calibration, 0).relevance(every),
-                "effect": said.effect,
-                "effect_low": said.low,
-                "effect_high": said.high,
-                "identified": said.identified,
-                "propensity_shown": said.e,
-                **{name: counts[name].to_numpy() for name in PAIR_COUNTS},
-                "price": frame["item_price"].to_numpy(dtype=np.float64),
-                "days_since_last": frame["days_since_last"].to_numpy(dtype=np.float64),
-            }
-        )
+        listed = boosting.arrow_matrix(batch, LISTED)
+        counts = np.nan_to_num(boosting.arrow_matrix(batch, PAIR_COUNTS)).astype(np.int32)
+        users, items = (batch.column(name).to_numpy(zero_copy_only=False) for name in ("user_id", "item_id"))
+        said = model.predict(matrix, users, items, counts, listed, posteriors)
+        columns = {
+            "user_id": batch.column("user_id"),
+            "item_id": batch.column("item_id"),
+            "category": batch.column("category"),
+            "category_share": batch.column("category_share_91d").cast(pa.float64()),
+            "relevance": ranker.Fitted(self.booster, self.calibration, 0).relevance(every),
+            "effect": said.effect,
+            "effect_low": said.low,
+            "effect_high": said.high,
+            "identified": said.identified,
+            "propensity_shown": said.e,
+            **dict(zip(PAIR_COUNTS, counts.T, strict=True)),
+            "price": batch.column("item_price").cast(pa.float64()),
+            "days_since_last": batch.column("days_since_last").cast(pa.float64()),
+        }
+        arrays = [each if isinstance(each, pa.Array) else pa.array(each) for each in columns.values()]
+        return pa.RecordBatch.from_arrays(arrays, schema=SCORES.arrow_schema)
 
     def batches(self) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
         """A function for Spark's ``mapInArrow``."""
+        whole = set(SOURCES) <= set(self.sources)
 
         def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            posteriors = Posteriors(self.model.effects.prior)
             for batch in batches:
-                frame = batch.to_pandas()
-                seen = ranker.kept(frame, self.sources)
-                frame = frame if seen.all() else frame[seen].reset_index(drop=True)
-                if len(frame):
-                    scored = self.score(frame)
-                    yield pa.RecordBatch.from_pandas(scored, schema=SCORES.arrow_schema, preserve_index=False)
+                if not whole:
+                    batch = batch.filter(pa.array(ranker.kept(batch.select(list(SOURCES)).to_pandas(), self.sources)))
+                if batch.num_rows:
+                    yield self.rows(batch, posteriors)
 
         return run

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 FIRST_DAY = date(1900, 1, 1)
 BATCH_ROWS = 16_384  # that an executor looks at once
+GROUP_ROWS = 65_536  # from which on an executor writes a row group
 BatchWork = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 
@@ -40,6 +41,45 @@ class Part:
     files: tuple[str, ...]
     start: date | None
     end: date | None
+
+
+class RowGroups:
+    """A Parquet file written by row groups; rows without a value in the column ``apart`` are in groups of their own.
+
+    Text is coded by dictionaries; numbers seldom repeat: dictionaries of them cost time and save nothing.
+    """
+
+    def __init__(self, path: str, fs: pafs.FileSystem, schema: pa.Schema, apart: str = "") -> None:
+        text = [field.name for field in schema if pa.types.is_string(field.type)]
+        self.apart = apart
+        self.waiting: tuple[list[pa.RecordBatch], list[pa.RecordBatch]] = ([], [])
+        self.writer = pq.ParquetWriter(path, schema, filesystem=fs, compression="zstd", use_dictionary=text)
+
+    def __enter__(self) -> "RowGroups":
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        if raised[0] is None:
+            for waiting in self.waiting:
+                self._write(waiting)
+        self.writer.close()
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """More rows."""
+        parts = [batch]
+        if self.apart:
+            there = batch.column(self.apart).is_valid()
+            parts = [batch.filter(there), batch.filter(pc.invert(there))]
+        for waiting, part in zip(self.waiting, parts, strict=False):
+            waiting.append(part)
+            if sum(each.num_rows for each in waiting) >= GROUP_ROWS:
+                self._write(waiting)
+
+    def _write(self, waiting: list[pa.RecordBatch]) -> None:
+        rows = pa.Table.from_batches(waiting, self.writer.schema)
+        if rows.num_rows:
+            self.writer.write_table(rows, row_group_size=rows.num_rows)
+        waiting.clear()
 
 
 class Lake:
@@ -189,6 +229,32 @@ class Lake:
             writer.mode("append").parquet(uri)  # the folder is new and empty
             return self._commit(table, attempt, covers, inputs)
 
+    def write_mapped(
+        self, table: Table, frame: "DataFrame", work: BatchWork, inputs: Sequence[Table] = (), apart: str = ""
+    ) -> int:
+        """Write what ``work`` makes of the Arrow batches of a frame's partitions, a file each; returns how many rows.
+
+        The executors write Parquet themselves: rows that only Python makes do not pass through Spark's. Rows without a
+        value in the column ``apart`` stand in row groups of their own, which a reader of the others skips.
+        """
+        folder, attempt = self._new_attempt(table)
+        fs, schema, path = self.fs, table.arrow_schema, f"{folder}/{attempt}"
+
+        def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            from pyspark import TaskContext
+
+            task = TaskContext.get()
+            assert task is not None
+            name = f"part-{task.partitionId():05d}-{task.taskAttemptId()}.parquet"  # each try of a task writes its own
+            with RowGroups(f"{path}/{name}", fs, schema, apart) as groups:
+                for batch in work(batches):
+                    groups.add(batch)
+            yield pa.RecordBatch.from_pydict({"name": [name]})
+
+        with self._room(path):
+            names = [row["name"] for row in frame.mapInArrow(run, "name string").collect()]
+            return self._commit(table, attempt, None, inputs, names)
+
     def write_json(self, name: str, document: dict[str, Any]) -> None:
         """Write a small document (a decision, a model's record) beside the tables."""
         path = f"{self._folder(name, self.date)}/manifest.json"
@@ -205,12 +271,20 @@ class Lake:
             self.fs.create_dir(f"{folder}/{attempt}")
         return folder, attempt
 
-    def _commit(self, table: Table, attempt: str, covers: tuple[date, date] | None, inputs: Sequence[Table]) -> int:
+    def _commit(
+        self,
+        table: Table,
+        attempt: str,
+        covers: tuple[date, date] | None,
+        inputs: Sequence[Table],
+        names: Sequence[str] | None = None,
+    ) -> int:
+        """Write the manifest of the attempt's files, or of those of these ``names``."""
         folder = self._folder(table.name, self.date)
         infos = self.fs.get_file_info(pafs.FileSelector(f"{folder}/{attempt}"))
         files = []
         for info in sorted(infos, key=lambda entry: entry.path):
-            if info.extension == "parquet":
+            if info.extension == "parquet" and (names is None or info.base_name in names):
                 with self.fs.open_input_file(info.path) as handle:
                     digest = hashlib.sha256(handle.read()).hexdigest()
                     handle.seek(0)
@@ -304,22 +378,22 @@ class Lake:
         table.check_columns(dict(whole.dtypes), f"the lake ({self.root}/{table.name})")
         return whole
 
-    def map_files(
-        self, spark: "SparkSession", table: Table, work: BatchWork, ddl: str, where: ds.Expression
-    ) -> "DataFrame":
-        """What ``work`` makes of the Arrow batches of tonight's partition, a Spark task a file, in the file's order.
+    def reading(
+        self, spark: "SparkSession", table: Table, work: BatchWork, where: ds.Expression
+    ) -> "tuple[DataFrame, BatchWork]":
+        """A frame of tonight's files, a Spark task each, and what makes of them what ``work`` makes of their rows.
 
-        The executors read Parquet themselves: rows that only Python looks at do not pass through Spark's.
+        Rows come in the file's order, as Arrow batches. The executors read Parquet themselves, as they write it.
         """
         fs, files = self.fs, self.history(table)[-1].files
 
-        def run(places: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        def run(places: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             for batch in places:
                 for place in batch.column(0).to_pylist():
                     rows = ds.dataset(files[place], filesystem=fs)
                     yield from work(rows.to_batches(filter=where, batch_size=BATCH_ROWS, fragment_readahead=1))
 
-        return spark.range(0, len(files), 1, len(files)).mapInArrow(run, ddl)
+        return spark.range(0, len(files), 1, len(files)), run
 
     def _spark_path(self, file: str) -> str:
         return self.uri + file.removeprefix(self.root) if "://" in self.uri else file

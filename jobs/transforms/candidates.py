@@ -5,7 +5,7 @@ Item-sized models travel with the task; users never leave the executors, and no 
 
 import hashlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -20,11 +20,12 @@ from jobs.transforms import rhythm
 from jobs.transforms.histories import arrays, latest
 from jobs.transforms.pairs import Things, features, spread
 from jobs.transforms.peers import Peers
-from jobs.transforms.people import EPOCH, Arrays, Person, read
+from jobs.transforms.people import Arrays, Person, read
 from jobs.transforms.sources import NEW_USER, Limits, Shelves, best, likeness
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # a Spark server need not have this project on its path
 
+Retrieval = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 NEIGHBOURS = 50
 HALF_LIFE = 112
 
@@ -104,24 +105,28 @@ def neighbours(history: DataFrame, catalogue: Catalogue, model_days: tuple[int, 
     )
 
 
-def retrieve(everyone: DataFrame, catalogue: Catalogue, models: Models, limits: Limits) -> DataFrame:
-    """Candidates with features; a user's rows are together, by as-of day and item.
+def retrieve(catalogue: Catalogue, categories: Sequence[str | None], models: Models, limits: Limits) -> Retrieval:
+    """From Arrow batches of ``everyone`` to CANDIDATES; a user's rows are together, by as-of day and item.
 
     Every user is a target on the run date, and on a label day where an outcome falls in the window from that day.
     ``everyone`` is ``people`` with more lists: factors (model, factors), masks (PAIR_PERIODS), active (USER_PERIODS)
-    and listed (the list in force on the run date: item_id, rank, score).
+    and listed (the list in force on the run date: item_id, rank, score). ``categories`` are those of the items.
     """
-    names = (*contracts.LISTED, *contracts.RETRIEVAL_FEATURES, *contracts.FEATURES)
-    counts = ", ".join(f"{name} int" for name in contracts.PAIR_COUNTS)
-    schema = f"user_id string, item int, as_of_day int, label int, weight float, sources int, {counts}, " + ", ".join(
-        f"{name} float" for name in names
-    )
-    found = everyone.mapInArrow(_retriever(catalogue, models, limits), schema)
-    flags = [(F.col("sources").bitwiseAND(F.lit(1 << n)) != 0).alias(name) for n, name in enumerate(contracts.SOURCES)]
-    return found.select(
-        "user_id", "item", F.date_add(F.lit(EPOCH), F.col("as_of_day")).alias("as_of"), "label", "weight", *flags,
-        *contracts.PAIR_COUNTS, *names,
-    )  # fmt: skip
+    found = _retriever(catalogue, models, limits)
+    ids, kinds = pa.array(catalogue.item_ids, pa.string()), pa.array(categories, pa.string())
+
+    def rows(batch: pa.RecordBatch) -> pa.RecordBatch:
+        item, sources = batch.column("item"), batch.column("sources").to_numpy()
+        mine = dict(zip(batch.schema.names, batch.columns, strict=True))
+        mine |= {name: pa.array(sources & (1 << bit) != 0) for bit, name in enumerate(contracts.SOURCES)}
+        mine |= {"item_id": ids.take(item), "category": kinds.take(item), "as_of": batch.column("as_of_day")}
+        schema = contracts.CANDIDATES.arrow_schema
+        return pa.RecordBatch.from_arrays([mine[field.name].cast(field.type) for field in schema], schema=schema)
+
+    def retrieval(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        yield from map(rows, found(batches))
+
+    return retrieval
 
 
 def _item_counter(days: list[int]) -> Callable:

@@ -9,16 +9,17 @@ from random import Random
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
-from pyspark.sql import functions as F
 
 from jobs.runtime.args import JobArgs
 from jobs.runtime.environment import Environment
 from jobs.runtime.errors import DataError
 from jobs.runtime.site import Outcome, Site
 from jobs.tables import contracts
-from jobs.tables.lake import FIRST_DAY, Lake
+from jobs.tables.lake import FIRST_DAY, Lake, RowGroups
 
 FIRST, SECOND = date(2024, 1, 8), date(2024, 1, 15)
 
@@ -132,24 +133,65 @@ def test_a_table_is_read_in_the_order_of_its_key(args: JobArgs) -> None:
     assert few["item_id"].tolist() == [f"i{n}" for n in range(5)]
 
 
-def test_executors_read_files_themselves_each_file_in_its_order(args: JobArgs, spark: SparkSession) -> None:
+def test_executors_read_and_write_files_themselves_each_file_in_its_order(args: JobArgs, spark: SparkSession) -> None:
     lake = Lake(args)
     rows = [(f"u{n // 10}", f"i{n}", n, n % 2) for n in range(100)]
     frame = spark.createDataFrame(rows, contracts.PAIR_PERIODS.spark_ddl).repartition(3, "user_id")
-    lake.write_spark(contracts.PAIR_PERIODS, frame.sortWithinPartitions("user_id", "item_id"), 3)
-    files = len(lake.manifest(contracts.PAIR_PERIODS)["files"])
+    lake.write_spark(contracts.PAIR_PERIODS, frame.sortWithinPartitions("user_id", "shown"), 3)
+    files = lake.manifest(contracts.PAIR_PERIODS)["files"]
+    schema = contracts.RELEVANCE_LISTS.arrow_schema
 
-    def doubled(batches):
+    def listed(batches):
         for batch in batches:
-            columns = [batch.column("item_id"), pc.multiply(batch.column("shown"), 2)]
-            yield pa.RecordBatch.from_arrays(columns, ["item_id", "double"])
+            rank, relevance = batch.column("shown").cast(pa.int32()), batch.column("shown").cast(pa.float64())
+            columns = [batch.column("user_id"), rank, batch.column("item_id"), pc.multiply(relevance, 2.0)]
+            yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
-    odd = lake.map_files(
-        spark, contracts.PAIR_PERIODS, doubled, "item_id string, double bigint", ds.field("outcome") == 1
-    )
-    found = odd.withColumn("task", F.spark_partition_id()).collect()
-    assert sorted((row.item_id, row.double) for row in found) == sorted((i, 2 * n) for _, i, n, o in rows if o)
-    assert len({row.task for row in found}) == files > 1
-    by_task = {task: [row.item_id for row in found if row.task == task] for task in range(files)}
-    users = {f"i{n}": n // 10 for n in range(100)}
-    assert all(items == sorted(items, key=lambda item: (users[item], item)) for items in by_task.values())
+    odd = lake.reading(spark, contracts.PAIR_PERIODS, listed, ds.field("outcome") == 1)
+    assert lake.write_mapped(contracts.RELEVANCE_LISTS, *odd, inputs=[contracts.PAIR_PERIODS]) == 50
+    manifest = lake.manifest(contracts.RELEVANCE_LISTS)
+    assert len(manifest["files"]) == len(files) > 1
+    assert manifest["inputs"]["pair_periods"] == [entry["sha256"] for entry in files]
+    for file in lake.history(contracts.RELEVANCE_LISTS)[0].files:
+        mine = pq.read_table(file).to_pylist()
+        assert [(row["user_id"], row["rank"]) for row in mine] == sorted((row["user_id"], row["rank"]) for row in mine)
+    whole = lake.read_arrow(contracts.RELEVANCE_LISTS).sort_by("rank").to_pylist()
+    kept = [(user, item, 2.0 * n) for user, item, n, outcome in rows if outcome]
+    assert [(row["user_id"], row["item_id"], row["relevance"]) for row in whole] == kept
+    in_spark = lake.read_spark(spark, contracts.RELEVANCE_LISTS).orderBy("rank").collect()
+    assert [(row.user_id, row.item_id, row.relevance) for row in in_spark] == kept
+
+
+def test_what_a_failed_task_wrote_is_in_no_table(args: JobArgs, spark: SparkSession, tmp_path: Path) -> None:
+    lake, before = Lake(args), tmp_path / "tried"
+    schema = contracts.RELEVANCE_LISTS.arrow_schema
+
+    def broken_once(batches):
+        for batch in batches:
+            size = batch.num_rows
+            columns = {"user_id": ["u"] * size, "rank": range(size), "item_id": ["i"] * size, "relevance": [0.5] * size}
+            yield pa.RecordBatch.from_pydict(columns, schema)
+        if not before.exists():
+            before.touch()
+            raise OSError("lost")
+
+    frame = spark.range(0, 10, 1, 1)
+    with pytest.raises(Exception, match="lost"):
+        lake.write_mapped(contracts.RELEVANCE_LISTS, frame, broken_once)
+    assert not lake.has(contracts.RELEVANCE_LISTS)
+    assert lake.write_mapped(contracts.RELEVANCE_LISTS, frame, broken_once) == 10
+    folder = Path(lake.root) / "relevance_lists" / f"run_date={args.date}"
+    assert len(list(folder.glob("*/*.parquet"))) == 1
+    assert lake.read_arrow(contracts.RELEVANCE_LISTS).num_rows == 10
+
+
+def test_rows_without_a_value_are_row_groups_of_their_own(tmp_path: Path) -> None:
+    schema = pa.schema([("n", pa.int32()), ("label", pa.int32())])
+    path, labels = str(tmp_path / "rows.parquet"), [[0, None, 1], [None, None], [1, 1]]
+    with RowGroups(path, pafs.LocalFileSystem(), schema, "label") as groups:
+        for place, mine in enumerate(labels):
+            ns = range(10 * place, 10 * place + len(mine))
+            groups.add(pa.RecordBatch.from_pydict({"n": ns, "label": mine}, schema))
+    file = pq.ParquetFile(path)
+    found = [file.read_row_group(k).to_pydict() for k in range(file.num_row_groups)]
+    assert found == [{"n": [0, 2, 20, 21], "label": [0, 1, 1, 1]}, {"n": [1, 10, 11], "label": [None] * 3}]

@@ -105,8 +105,8 @@ def retrieve(spark: SparkSession, rows: Events, learnt: candidates.Models) -> li
             "listed": nothing("user_id string, item_id string, rank int, score double"),
         },
     )
-    found = candidates.retrieve(everyone, catalogue(), learnt, LIMITS).collect()
-    return [row.asDict() | {"item_id": ITEMS[row["item"]]} for row in found]
+    retrieval = candidates.retrieve(catalogue(), [item[0] for item in ITEMS], learnt, LIMITS)
+    return [row.asDict() for row in everyone.mapInArrow(retrieval, contracts.CANDIDATES.spark_ddl).collect()]
 
 
 @pytest.fixture(scope="module")
