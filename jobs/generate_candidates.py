@@ -84,15 +84,8 @@ def _limits(job: JobArgs, size: int) -> Limits:
 
 
 def _everyone(job: JobArgs, lake: Lake, spark: SparkSession, numbers: DataFrame, as_ofs: list[date]) -> DataFrame:
-    """Every user with the past, the factors of both retrieval models, trials and last list; each in one partition."""
-    model = {day: number for number, day in enumerate(calendar.factor_days(job.site, job.date))}
-    factors = lake.read_spark(spark, contracts.FACTORS).where(F.col("kind") == "user")
-    which = F.coalesce(*(F.when(F.col("as_of") == F.lit(day), number) for day, number in model.items()))
-    factors = factors.select(
-        F.col("id").alias("user_id"), which.alias("model"), F.from_json("factors", "array<float>").alias("factors")
-    )
+    """Every user with the past, trials and last list; each in one partition."""
     besides = {
-        "factors": factors,
         "masks": lake.read_spark(spark, contracts.PAIR_PERIODS),
         "active": lake.read_spark(spark, contracts.USER_PERIODS),
         "listed": listings.in_force(job, spark, [job.date]).drop("as_of"),

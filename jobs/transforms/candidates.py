@@ -21,7 +21,7 @@ from jobs.transforms.histories import arrays, latest
 from jobs.transforms.pairs import Things, features, spread
 from jobs.transforms.peers import Peers
 from jobs.transforms.people import Arrays, Person, read
-from jobs.transforms.sources import NEW_USER, Limits, Shelves, best, likeness
+from jobs.transforms.sources import HISTORY, NEW_USER, Limits, Shelves, best, fold_in, likeness
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # a Spark server need not have this project on its path
 
@@ -109,8 +109,8 @@ def retrieve(catalogue: Catalogue, categories: Sequence[str | None], models: Mod
     """From Arrow batches of ``everyone`` to CANDIDATES; a user's rows are together, by as-of day and item.
 
     Every user is a target on the run date, and on a label day where an outcome falls in the window from that day.
-    ``everyone`` is ``people`` with more lists: factors (model, factors), masks (PAIR_PERIODS), active (USER_PERIODS)
-    and listed (the list in force on the run date: item_id, rank, score). ``categories`` are those of the items.
+    ``everyone`` is ``people`` with more lists: masks (PAIR_PERIODS), active (USER_PERIODS) and listed (the list in
+    force on the run date: item_id, rank, score). ``categories`` are those of the items.
     """
     found = _retriever(catalogue, models, limits)
     ids, kinds = pa.array(catalogue.item_ids, pa.string()), pa.array(categories, pa.string())
@@ -200,6 +200,7 @@ def _retriever(catalogue: Catalogue, models: Models, limits: Limits) -> Callable
         place = np.full(size, np.nan, np.float32)
         place[popular] = np.arange(1, len(popular) + 1)
         rank.append(place)
+    grams = [factors.T.astype(np.float64) @ factors for factors in models.factors]
     rising = [
         best(rise, allowed, limits.trending) for rise, allowed in zip(catalogue.rise, catalogue.candidates, strict=True)
     ]
@@ -235,8 +236,10 @@ def _retriever(catalogue: Catalogue, models: Models, limits: Limits) -> Callable
         had = np.zeros(size, dtype=bool)
         had[item[past]] = True
         other = ~had  # what the user had is for the other sources to bring
-        mine = person.more["factors"]["factors"][person.more["factors"]["model"] == model]
-        factor = np.round(models.factors[model] @ mine[0], 5) if len(mine) else np.full(size, np.nan)
+        lately = past & (day >= as_of - HISTORY)
+        had_lately, place = np.unique(item[lately], return_inverse=True)
+        mine = fold_in(models.factors[model], grams[model], had_lately, np.bincount(place, n[lately]))
+        factor = np.round(models.factors[model] @ mine, 5)
         chosen = (
             best(habit, allowed, limits.repeat),
             catalogue.popular[k][: limits.popularity],

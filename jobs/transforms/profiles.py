@@ -10,8 +10,7 @@ from pyspark.sql import functions as F
 
 from jobs.transforms.places import places
 from jobs.transforms.segments import segments
-
-HISTORY = 364
+from jobs.transforms.sources import ALPHA, HISTORY, REGULARISATION
 
 
 def ratings(days: DataFrame, users: DataFrame, items: DataFrame, as_ofs: Sequence[date]) -> DataFrame:
@@ -46,8 +45,8 @@ def factors(
     for k, as_of in enumerate(as_ofs):
         mine = rated.where(F.col(f"n_{k}") > 0).select("user", "item", F.log1p(f"n_{k}").cast("float").alias("rating"))
         als = ALS(
-            rank=rank, maxIter=iterations, implicitPrefs=True, alpha=10.0, regParam=0.1, seed=seed,
-            userCol="user", itemCol="item", ratingCol="rating", numUserBlocks=1, numItemBlocks=1,
+            rank=rank, maxIter=iterations, implicitPrefs=True, alpha=ALPHA, regParam=REGULARISATION,
+            seed=seed, userCol="user", itemCol="item", ratingCol="rating", numUserBlocks=1, numItemBlocks=1,
         )  # fmt: skip
         model = als.fit(mine)
         for kind, learnt in (("user", model.userFactors), ("item", model.itemFactors)):

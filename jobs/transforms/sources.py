@@ -14,6 +14,8 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])  # a Spark server ne
 
 NEW_USER = 5  # with outcomes on fewer items a user is new
 PRIOR_EVENTS = 5.0  # of all users' that a new user's own events in categories are added to
+HISTORY = 364  # days of outcomes that factors are learnt from
+ALPHA, REGULARISATION = 10.0, 0.1  # of the factorisation: Hu, Koren and Volinsky, ICDM 2008
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,22 @@ def likeness(vectors: np.ndarray, taken: np.ndarray) -> np.ndarray:
     told = vectors[taken]
     told = told[told.any(axis=1)]
     return np.round(vectors @ told.mean(axis=0), 5) if len(told) else np.full(len(vectors), np.nan)
+
+
+def fold_in(factors: np.ndarray, gram: np.ndarray, items: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """A user's factors from those of the items (items, rank), as a last half step of ALS finds them, shape (rank,).
+
+    ``gram`` is factors' factors; ``items`` the user had outcomes on and ``counts`` how many. Users the factorisation
+    never saw have theirs this way, and everybody's are as new as their last outcome. NaN where the factorisation knows
+    none of the items.
+    """
+    mine = factors[items]
+    known = mine.any(axis=1)
+    if not known.any():
+        return np.full(factors.shape[1], np.nan)
+    mine, trust = mine[known].astype(np.float64), ALPHA * np.log1p(counts[known])
+    normal = gram + (mine * trust[:, None]).T @ mine + REGULARISATION * known.sum() * np.eye(len(gram))
+    return np.asarray(np.linalg.solve(normal, mine.T @ (1.0 + trust)))
 
 
 def newcomers(there: np.ndarray, enough: np.ndarray, users: np.ndarray, new: np.ndarray) -> np.ndarray:

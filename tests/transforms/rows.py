@@ -32,7 +32,6 @@ PEOPLE = pa.schema(
         "history": _lists(day=pa.int32(), item=pa.int32(), **dict.fromkeys(people.HISTORY, pa.float64())),
         "shown": _lists(item=pa.int32(), days=pa.list_(pa.int64())),
         "about": _lists(as_of=pa.int32(), **dict.fromkeys(contracts.USER_FEATURES, pa.float32())),
-        "factors": _lists(model=pa.int32(), factors=pa.list_(pa.float32())),
         "masks": _lists(item=pa.int32(), shown=pa.int64(), outcome=pa.int64()),
         "active": _lists(active=pa.int64()),
         "listed": _lists(item=pa.int32(), rank=pa.int32(), score=pa.float64()),

@@ -99,7 +99,6 @@ def retrieve(spark: SparkSession, rows: Events, learnt: candidates.Models) -> li
         nothing(contracts.USER_FEATURE_TABLE.spark_ddl),
         numbers,
         {
-            "factors": nothing("user_id string, model int, factors array<float>"),
             "masks": nothing(contracts.PAIR_PERIODS.spark_ddl),
             "active": nothing(contracts.USER_PERIODS.spark_ddl),
             "listed": nothing("user_id string, item_id string, rank int, score double"),

@@ -8,7 +8,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from jobs.tables import contracts
-from jobs.transforms import profiles
+from jobs.transforms import profiles, sources
 from tests.transforms.rows import QUIET
 
 AS_OF = date(2024, 3, 1)
@@ -123,3 +123,19 @@ def test_segments_do_not_depend_on_the_order_of_rows(
 def test_preferences_are_shares_of_categories(people: dict[str, tuple[int, str, str, str | None]]) -> None:
     assert json.loads(people["u00"][2]) == [{"category": "even", "share": 1.0}]
     assert people["newcomer"] == (-1, "new", "[]", None)
+
+
+def test_folding_in_gives_the_factors_of_the_factorisation_and_of_a_user_it_never_saw(spark: SparkSession) -> None:
+    rated = days(spark, [("u00", "i00", 50), ("u00", "i00", 40), ("u00", "i01", 31)])
+    found = factors(spark, rated)
+    table = np.array([json.loads(found["item", item, AS_OF]) for item in ITEMS])
+    bought = [(row.item_id, row.outcomes) for row in rated.where("user_id = 'u00'").collect()]
+    items = sorted({ITEMS.index(item) for item, _ in bought})
+    counts = np.array([sum(n for item, n in bought if ITEMS.index(item) == k) for k in items])
+    assert counts.max() > 1
+    mine = sources.fold_in(table, table.T @ table, np.array(items), counts)
+    np.testing.assert_allclose(mine, json.loads(found["user", "u00", AS_OF]), atol=1e-4)
+    new = table @ sources.fold_in(table, table.T @ table, np.array([0, 2]), np.array([1, 1]))
+    assert new[::2].min() > new[1::2].max()  # the rest of an even taste
+    nothing = np.vstack([table, np.zeros(RANK)])
+    assert np.isnan(sources.fold_in(nothing, table.T @ table, np.array([len(ITEMS)]), np.array([1]))).all()
