@@ -122,6 +122,7 @@ def _catalogue(
     sold = lake.read_pandas(contracts.ITEM_FEATURE_TABLE, where=ds.field("as_of").isin(as_ofs))
     play = lake.read_pandas(contracts.ITEM_PERIODS, ["item_id", "in_play"]).set_index("item_id")["in_play"]
     starts, ends = (pd.to_datetime(frame[name], utc=True) for name in ("available_from", "available_until"))
+    category = pd.factorize(frame.category, sort=True, use_na_sentinel=False)[0]
     ids = frame.item_id.to_numpy()
     allowed, popular, about, rise, demand, new = [], [], [], [], [], []
     for k, day in enumerate(as_ofs):
@@ -134,6 +135,7 @@ def _catalogue(
         about.append(
             rhythm.item_features({name: habits[name].to_numpy() for name in rhythm.COUNTS})
             | {"item_trend_91d": (count * 91 / 28 + 5) / (longer + 5)}
+            | {"item_category_share_91d": rhythm.category_share(longer, category)}
         )
         moment = pd.Timestamp(day, tz="UTC")
         there = ((starts.isna() | (starts <= moment)) & (ends.isna() | (ends > moment))).to_numpy()
@@ -153,7 +155,6 @@ def _catalogue(
             f"no available item of {job.site.site} has an outcome before {job.date}: check items.available_*"
         )
     epoch = [(day - people.EPOCH).days for day in as_ofs]
-    category = pd.factorize(frame.category, sort=True, use_na_sentinel=False)[0]
     which = [0] * (len(as_ofs) - 1) + [1]
     things = pairs.things(job.date, list(ids), frame.category, sold)
     in_play = play.reindex(ids).fillna(0).to_numpy(np.int64)

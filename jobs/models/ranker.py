@@ -17,6 +17,8 @@ from jobs.tables.contracts import FEATURES, RETRIEVAL_FEATURES, SOURCES
 
 COLUMNS = (*SOURCES, *RETRIEVAL_FEATURES, *FEATURES)
 STOPPING_SHARE = 0.15  # of users, whose rows only say when to stop
+K = 10
+BEST_DCG = np.cumsum(1 / np.log2(np.arange(2, K + 2)))  # of a list with 1 to K outcomes
 
 
 @dataclass(frozen=True)
@@ -54,15 +56,19 @@ class Thinned(NamedTuple):
     weight: NDArray[np.float64]
 
 
-def thin(frame: pd.DataFrame, settings: Ranker) -> Thinned:
-    """Negatives are thinned by a hash of their key and weighted back; what retrieval thinned already is not."""
+def thin(frame: pd.DataFrame, settings: Ranker, outcomes: NDArray[Any]) -> Thinned:
+    """Negatives are thinned by a hash of their key and weighted back; what retrieval thinned already is not.
+
+    ``outcomes`` is how many outcomes each row's list (user and as-of day) has, shape (n,). A row weighs one over the
+    DCG of its list's best order, as in NDCG: a household that buys much counts as often as one that buys little.
+    """
     label, thinned = frame["label"].to_numpy(), frame["weight"].to_numpy(dtype=np.float32)
     drawn = uniform_rows(frame["user_id"], frame["item_id"], frame["as_of"].astype(str), salt="negatives")
     whole = (label > 0) | (thinned > 1)
     return Thinned(
         uniform_ids(frame["user_id"], "ranker stopping") < STOPPING_SHARE,
         whole | (drawn < settings.negative_share),
-        np.where(whole, thinned, 1.0 / settings.negative_share),
+        np.where(whole, thinned, 1.0 / settings.negative_share) / BEST_DCG[np.clip(outcomes, 1, K).astype(int) - 1],
     )
 
 
@@ -74,8 +80,26 @@ def learning(settings: Ranker, seed: int) -> dict[str, Any]:
         max_depth=settings.max_depth,
         learning_rate=settings.learning_rate,
         min_child_weight=10.0,
+        subsample=0.7,
+        colsample_bytree=0.4,
         eval_metric="logloss" if settings.objective == "binary:logistic" else "ndcg@10",
     )
+
+
+def refining(settings: Ranker, seed: int) -> dict[str, Any]:
+    """Parameters of the trees that order the top of a list after those of ``binary:logistic``."""
+    return learning(settings, seed) | {
+        "objective": "rank:ndcg",
+        "eval_metric": "ndcg@10",
+        "learning_rate": settings.learning_rate / 2,
+        "lambdarank_pair_method": "topk",
+        "lambdarank_num_pair_per_sample": K,
+    }
+
+
+def refined(settings: Ranker) -> bool:
+    """Whether there are such trees; of ``rank:ndcg`` all are."""
+    return settings.objective == "binary:logistic" and settings.ranking_rounds > 0
 
 
 def kept(frame: pd.DataFrame, sources: Sequence[str]) -> NDArray[np.bool_]:
@@ -90,18 +114,21 @@ def fit(frame: pd.DataFrame, settings: Ranker, seed: int, rounds: int | None = N
 
     Some users are kept back: their rows stop the boosting and calibrate it (isotonic). With ``rounds`` given, all
     users are fitted for that many rounds, and the calibration is that of a model fitted without the users kept back.
-    Objective ``rank:ndcg`` groups by (user, as_of): Burges 2010, LambdaMART.
+    Trees of ``rank:ndcg`` group by (user, as_of): Burges 2010, LambdaMART. After those of ``binary:logistic``, whose
+    number is ``rounds``, come ``ranking_rounds`` of them that go on from there.
     """
     label = frame["label"].to_numpy(dtype=np.float32)
-    back, keep, weight = thin(frame, settings)
     thinned = frame["weight"].to_numpy(dtype=np.float32)
     group = frame.groupby(["user_id", "as_of"], sort=True).ngroup().to_numpy()
+    back, keep, weight = thin(frame, settings, np.bincount(group, label)[group])
     order = np.argsort(group, kind="stable")
     x = matrix(frame)
 
-    def dmatrix(rows: NDArray[np.bool_], ref: xgb.QuantileDMatrix | None = None) -> xgb.QuantileDMatrix:
+    def dmatrix(
+        rows: NDArray[np.bool_], objective: str = settings.objective, ref: xgb.QuantileDMatrix | None = None
+    ) -> xgb.QuantileDMatrix:
         picked = order[rows[order]]
-        ranked = settings.objective == "rank:ndcg"
+        ranked = objective == "rank:ndcg"
         return xgb.QuantileDMatrix(
             x[picked],
             label[picked],
@@ -111,27 +138,30 @@ def fit(frame: pd.DataFrame, settings: Ranker, seed: int, rounds: int | None = N
             ref=ref,
         )
 
+    def finished(booster: xgb.Booster, rows: NDArray[np.bool_]) -> bytes:
+        if refined(settings):
+            ranked = dmatrix(rows, "rank:ndcg")
+            booster = xgb.train(refining(settings, seed), ranked, settings.ranking_rounds, xgb_model=booster)
+        return to_bytes(booster)
+
     chosen = learning(settings, seed)
     train = dmatrix(keep & ~back)
     watched: dict[str, dict[str, list[float]]] = {}
     if rounds is None:
-        stop = dmatrix(keep & back, ref=train)
         booster = xgb.train(
             chosen,
             train,
             settings.rounds,
-            evals=[(stop, "stop")],
+            evals=[(dmatrix(keep & back, ref=train), "stop")],
             early_stopping_rounds=settings.early_stopping_rounds,
             verbose_eval=False,
             evals_result=watched,
         )
         rounds = booster.best_iteration + 1
-        booster = booster[:rounds]
-        final = to_bytes(booster)
-        calibrating = final
+        final = calibrating = finished(booster[:rounds], keep & ~back)
     else:
-        calibrating = to_bytes(xgb.train(chosen, train, rounds))
-        final = to_bytes(xgb.train(chosen, dmatrix(keep), rounds))
+        calibrating = finished(xgb.train(chosen, train, rounds), keep & ~back)
+        final = finished(xgb.train(chosen, dmatrix(keep), rounds), keep)
     calibration = Calibration.fit(predict(calibrating, x[back], threads()), label[back], thinned[back])
     seen = watched.get("stop", {}).get(chosen["eval_metric"], ())
     return Fitted(final, calibration, rounds, tuple(map(float, seen)))

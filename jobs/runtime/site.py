@@ -154,7 +154,10 @@ class Ranker(Settings):
     label_windows: int = Field(8, ge=2, le=26, description="past windows learnt from; the latest is the test")
     rounds: int = Field(300, ge=1, description="trees at most")
     early_stopping_rounds: int = Field(20, ge=1, description="trees without gain after which training ends")
-    max_depth: int = Field(6, ge=1, le=12, description="depth of a tree")
+    ranking_rounds: int = Field(
+        60, ge=0, description="trees of rank:ndcg, at half the learning rate, after those of binary:logistic"
+    )
+    max_depth: int = Field(5, ge=1, le=12, description="depth of a tree")
     learning_rate: float = Field(0.1, gt=0, le=1, description="share of each tree that is added")
     negative_share: float = Field(0.2, gt=0, le=1, description="share of negatives kept in training, weighted back")
     margin: float = Field(

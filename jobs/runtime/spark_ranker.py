@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import xgboost as xgb
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 from xgboost.spark import SparkXGBClassifier, SparkXGBRanker
 
@@ -27,7 +27,9 @@ def fit(table: DataFrame, settings: Ranker, seed: int, rounds: int | None = None
     Users stay whole in one task, so that a group of ``rank:ndcg`` is never torn. Only the users kept back come to the
     driver, as one prediction, label and weight a row. Needs a classic session: Spark Connect has no barrier stages.
     """
-    laid_out = table.select(*KEY, "label", "weight", *(F.col(name).cast("float").alias(name) for name in COLUMNS))
+    outcomes = F.sum("label").over(Window.partitionBy("user_id", "as_of")).alias("outcomes")
+    features = (F.col(name).cast("float").alias(name) for name in COLUMNS)
+    laid_out = table.select(*KEY, "label", "weight", outcomes, *features)
     laid_out = laid_out.repartition(settings.workers, "user_id").sortWithinPartitions(*KEY)
     schema = ", ".join([ROWS, *(f"`{name}` float" for name in COLUMNS)])
     with cached(laid_out.mapInArrow(_prepared(settings), schema)) as rows:
@@ -35,10 +37,11 @@ def fit(table: DataFrame, settings: Ranker, seed: int, rounds: int | None = None
         if rounds is None:
             booster = _train(train, settings, seed, settings.rounds, stopping=True)
             rounds = booster.best_iteration + 1
-            final = calibrating = to_bytes(booster[:rounds])
+            final = calibrating = _finished(booster[:rounds], train.where("NOT back"), settings, seed)
         else:
-            calibrating = to_bytes(_train(train.where("NOT back"), settings, seed, rounds))
-            final = to_bytes(_train(train, settings, seed, rounds))
+            others = train.where("NOT back")
+            calibrating = _finished(_train(others, settings, seed, rounds), others, settings, seed)
+            final = _finished(_train(train, settings, seed, rounds), train, settings, seed)
         said = rows.where("back").mapInArrow(_predicted(calibrating), "said double, label float, thinned float")
         back = said.toArrow().to_pandas().sort_values(["said", "label", "thinned"])  # tasks end in any order
     values = (back[name].to_numpy() for name in ("said", "label", "thinned"))
@@ -46,23 +49,37 @@ def fit(table: DataFrame, settings: Ranker, seed: int, rounds: int | None = None
 
 
 def _train(rows: DataFrame, settings: Ranker, seed: int, rounds: int, stopping: bool = False) -> xgb.Booster:
-    """A booster without names of features, as the single machine makes it."""
-    given: dict[str, Any] = ranker.learning(settings, seed)
-    given |= {
+    """The first trees: all of them, or those before ``ranking_rounds``."""
+    given = _given(ranker.learning(settings, seed), settings, rounds)
+    if stopping:
+        given |= {"validation_indicator_col": "back", "early_stopping_rounds": settings.early_stopping_rounds}
+    if settings.objective == "rank:ndcg":
+        return _booster(SparkXGBRanker(qid_col="qid", **given).fit(rows))
+    given.pop("objective")  # the classifier's own
+    return _booster(SparkXGBClassifier(weight_col="weight", **given).fit(rows))
+
+
+def _finished(booster: xgb.Booster, rows: DataFrame, settings: Ranker, seed: int) -> bytes:
+    """The booster with its trees of ``rank:ndcg``, where it is to have some."""
+    if ranker.refined(settings):
+        given = _given(ranker.refining(settings, seed), settings, settings.ranking_rounds)
+        booster = _booster(SparkXGBRanker(qid_col="qid", xgb_model=booster, **given).fit(rows))
+    return to_bytes(booster)
+
+
+def _given(learning: dict[str, Any], settings: Ranker, rounds: int) -> dict[str, Any]:
+    """Arguments of an estimator; a task has the cores Spark gives it."""
+    return {name: value for name, value in learning.items() if name != "nthread"} | {
         "features_col": list(COLUMNS),
         "label_col": "label",
         "num_workers": settings.workers,
         "n_estimators": rounds,
         "verbose": False,
     }
-    given.pop("nthread")  # a task has the cores Spark gives it
-    if stopping:
-        given |= {"validation_indicator_col": "back", "early_stopping_rounds": settings.early_stopping_rounds}
-    if settings.objective == "rank:ndcg":
-        model = SparkXGBRanker(qid_col="qid", **given).fit(rows)
-    else:
-        given.pop("objective")  # the classifier's own
-        model = SparkXGBClassifier(weight_col="weight", **given).fit(rows)
+
+
+def _booster(model: Any) -> xgb.Booster:
+    """A model's booster without names of features, as the single machine makes it."""
     booster = model.get_booster()
     booster.feature_names = booster.feature_types = None
     return booster
@@ -77,7 +94,7 @@ def _prepared(settings: Ranker) -> Callable[[Iterable[pa.RecordBatch]], Iterator
             if not batch.num_rows:
                 continue
             frame = batch.to_pandas()
-            back, keep, weight = ranker.thin(frame, settings)
+            back, keep, weight = ranker.thin(frame, settings, frame["outcomes"].to_numpy())
             group = pd.Series(list(zip(frame["user_id"], frame["as_of"], strict=True)), dtype=object)
             before = group.shift()
             before.iloc[0] = last

@@ -12,11 +12,13 @@ from jobs.tables import contracts
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # a Spark server need not have this project on its path
 
-HALF_LIVES = (14, 28, 56, 112, 224)
+HALF_LIVES = (14, 28, 56, 112, 224, 364)
 WEEKS = (4, 8, 13, 26, 52)
+SHARED_WEEKS = (8, 26)
 ITEM_WEEKS = 8
 HORIZON = 7  # days in which the hazard looks for the next outcome
 NEVER = 999.0
+CATEGORY_PRIOR = 0.5  # outcomes by which an item's share of a user's category is drawn to that of all users
 COUNTS = (
     "users",
     "days",
@@ -27,11 +29,12 @@ COUNTS = (
     "new",
 )  # of item_counts
 
-SUMS = ("decayed_", "weeks_")  # 0, not missing, where there is no outcome
+SUMS = ("decayed_", "weeks_", "week_share_")  # 0, not missing, where there is no outcome
 PAIR = (
     *(f"decayed_{days}d" for days in HALF_LIVES),
     *(f"decayed_share_{days}d" for days in HALF_LIVES),
     *(f"weeks_{weeks}w" for weeks in WEEKS),
+    *(f"week_share_{weeks}w" for weeks in SHARED_WEEKS),
     "outcome_days",
     "days_since_first",
     "days_since",
@@ -59,8 +62,8 @@ def by_item(day: np.ndarray, item: np.ndarray, n: np.ndarray, as_of: int) -> tup
 def pair_features(age: np.ndarray, item: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, Arrays]:
     """Items a user had outcomes on, ascending, and features of each; arguments as ``by_item`` returns them.
 
-    An *active day* is a day with an outcome on anything. ``rebuy_hazard`` is the share of the user's own gaps at least
-    as long as the present one that ended within 7 further days, shrunken to 0.2 by one gap.
+    An *active day* or week is one with an outcome on anything. ``rebuy_hazard`` is the share of the user's own gaps at
+    least as long as the present one that ended within 7 further days, shrunken to 0.2 by one gap.
     """
     items, first, times = np.unique(item, return_index=True, return_counts=True)
     if not len(items):
@@ -80,6 +83,9 @@ def pair_features(age: np.ndarray, item: np.ndarray, n: np.ndarray) -> tuple[np.
     week = np.unique(place * 1000 + (age - 1) // 7)
     for weeks in WEEKS:
         out[f"weeks_{weeks}w"] = np.bincount(week // 1000, week % 1000 < weeks, minlength=len(items))
+    active_weeks = np.unique((age - 1) // 7)
+    for weeks in SHARED_WEEKS:
+        out[f"week_share_{weeks}w"] = out[f"weeks_{weeks}w"] / max((active_weeks < weeks).sum(), 1)
     since, oldest, gaps = age[last].astype(np.float64), age[first].astype(np.float64), times - 1
     mean_gap = _over(oldest - since, gaps)
     gap = np.r_[0, age[:-1] - age[1:]].astype(np.float64)
@@ -119,11 +125,19 @@ def user_features(age: np.ndarray, item: np.ndarray, n: np.ndarray) -> dict[str,
     }
 
 
-def category_features(age: np.ndarray, category: np.ndarray, n: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Decayed count (half-life 56 days) of each category 0..size-1, and days since the latest outcome in it."""
+def category_features(
+    age: np.ndarray, category: np.ndarray, n: np.ndarray, size: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Decayed counts (half-lives 56 and 112 days) of each category 0..size-1, and days since the latest outcome."""
     since = np.full(size, NEVER)
     np.minimum.at(since, category, age)
-    return np.bincount(category, n * 0.5 ** (age / 56), minlength=size), since
+    short, long = (np.bincount(category, n * 0.5 ** (age / days), minlength=size) for days in (56, 112))
+    return short, long, since
+
+
+def category_share(outcomes: np.ndarray, category: np.ndarray) -> np.ndarray:
+    """Each item's share of all users' ``outcomes`` in its category, shape (items,); 0 where the category has none."""
+    return np.asarray(outcomes / np.maximum(np.bincount(category, outcomes)[category], 1))
 
 
 def item_counts(age: np.ndarray, item: np.ndarray) -> tuple[np.ndarray, Arrays]:
@@ -177,7 +191,7 @@ def for_items(
         out[name] = np.full(len(found), 0.0 if name.startswith(SUMS) else np.nan)
         if there.any():
             out[name][there] = own[name][place[there]]
-    decayed, since = category_features(age, category[item], n, int(category.max()) + 1)
+    decayed, longer, since = category_features(age, category[item], n, int(category.max()) + 1)
     kind = category[found]
     out |= {
         "category_decayed_56d": decayed[kind],
@@ -188,6 +202,8 @@ def for_items(
     out |= {name: np.full(len(found), value) for name, value in user_features(age, item, n).items()}
     out |= {name: values[found] for name, values in about.items()}
     out["item_gap_ratio"] = out["days_since"] / out["item_gap_days"]
+    share = (out["decayed_112d"] + CATEGORY_PRIOR * out["item_category_share_91d"]) / (longer[kind] + CATEGORY_PRIOR)
+    out["expected_in_category_112d"] = longer[kind] * share
     return {name: out[name].astype(np.float32) for name in contracts.RHYTHM_FEATURES}
 
 

@@ -11,7 +11,9 @@ from jobs.models.metrics import list_metrics, rank_positions
 from jobs.runtime.site import Ranker
 from jobs.tables.contracts import PAIR_FEATURES
 
-QUICK = Ranker(rounds=80, early_stopping_rounds=10, max_depth=3, learning_rate=0.1, negative_share=0.5)
+QUICK = Ranker(
+    rounds=80, early_stopping_rounds=10, ranking_rounds=5, max_depth=3, learning_rate=0.1, negative_share=0.5
+)
 
 
 def candidates(users: int = 300, items: int = 20, seed: int = 0, signal: bool = True) -> tuple[pd.DataFrame, NDArray]:
@@ -94,6 +96,28 @@ def test_machines_with_more_threads_learn_the_same_to_the_last_byte(
         monkeypatch.setattr(boosting, "threads", lambda count=count: count)
         learnt.append(ranker.fit(candidates()[0], QUICK.model_copy(update={"objective": objective}), 0))
     assert learnt[0].rounds > 5 and learnt[0] == learnt[1] == learnt[2]
+
+
+def test_a_list_weighs_as_much_as_its_best_order_could_bring() -> None:
+    frame = candidates(users=2)[0].assign(label=1)
+    outcomes = np.repeat([1, 3], [len(frame) - 5, 5])
+    weight = ranker.thin(frame, QUICK, outcomes).weight
+    assert weight[0] == 1.0
+    assert weight[-1] == pytest.approx(1 / (1 + 1 / np.log2(3) + 1 / 2))
+    many = ranker.thin(frame, QUICK, np.full(len(frame), 10)).weight
+    assert ranker.thin(frame, QUICK, np.full(len(frame), 500)).weight == pytest.approx(many), "ten places are judged"
+
+
+def test_trees_that_rank_go_on_from_those_that_say_probabilities(learnt: ranker.Fitted) -> None:
+    frame, _ = candidates()
+    alone = ranker.fit(frame, QUICK.model_copy(update={"ranking_rounds": 0}), 0)
+    first, both = (boosting.from_bytes(each.booster) for each in (alone, learnt))
+    assert alone.rounds == learnt.rounds == first.num_boosted_rounds()
+    assert both.num_boosted_rounds() == learnt.rounds + 5
+    assert both.get_dump()[: learnt.rounds] == first.get_dump()
+    ranked = QUICK.model_copy(update={"objective": "rank:ndcg"})
+    only = ranker.fit(frame, ranked, 0)
+    assert boosting.from_bytes(only.booster).num_boosted_rounds() == only.rounds
 
 
 def test_with_rounds_given_users_kept_back_are_learnt_from_too(learnt: ranker.Fitted) -> None:

@@ -37,7 +37,14 @@ PEOPLE = pa.schema(
         "listed": _lists(item=pa.int32(), rank=pa.int32(), score=pa.float64()),
     }
 )  # a row of ``people`` as retrieval reads it
-ABOUT = ("item_rebuy_rate", "item_gap_days", "item_days_per_user", "item_new_users_56d", "item_trend_91d")
+ABOUT = (
+    "item_rebuy_rate",
+    "item_gap_days",
+    "item_days_per_user",
+    "item_new_users_56d",
+    "item_trend_91d",
+    "item_category_share_91d",
+)
 
 
 def event(day: int, item: int, **given: float) -> dict[str, float]:

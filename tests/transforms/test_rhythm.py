@@ -17,6 +17,7 @@ ABOUT = {
     "item_days_per_user": np.array([3.0, 1.0, 2.0]),
     "item_new_users_56d": np.array([1.0, 0.0, 4.0]),
     "item_trend_91d": np.array([1.0, 1.1, 1.2]),
+    "item_category_share_91d": np.array([0.75, 1.0, 0.25]),
 }
 CATEGORY = np.array([0, 1, 0])
 
@@ -42,6 +43,11 @@ def test_weeks_count_each_week_with_an_outcome_once(made: dict[str, np.ndarray])
     assert made["weeks_4w"].tolist() == [3, 0, 1]  # ages 1-7, 8-14, 22-28
     assert made["outcome_days"][[0, 2]].tolist() == [3, 1]
     assert np.isnan(made["outcome_days"][1])
+
+
+def test_a_share_of_weeks_is_of_those_in_which_the_user_was_active(made: dict[str, np.ndarray]) -> None:
+    assert made["week_share_8w"] == pytest.approx([3 / 3, 0, 1 / 3])
+    assert made["week_share_26w"] == pytest.approx([3 / 3, 0, 1 / 3])
 
 
 def test_gaps_are_those_between_days_with_an_outcome(made: dict[str, np.ndarray]) -> None:
@@ -77,6 +83,18 @@ def test_a_category_counts_all_its_items_and_an_unknown_one_never_had_an_outcome
     assert made["category_decayed_share"].tolist() == [1, 0, 1]
     assert made["share_of_category"][[0, 2]].sum() == pytest.approx(1)
     assert made["share_of_category"][1] == 0
+
+
+def test_what_is_expected_of_an_item_is_its_shrunken_share_of_the_users_category(made: dict[str, np.ndarray]) -> None:
+    first, second = sum(0.5 ** (age / 112) for age in (28, 14, 4)), 2 * 0.5 ** (14 / 112)
+    every = first + second
+    expected = [every * (first + 0.5 * 0.75) / (every + 0.5), 0, every * (second + 0.5 * 0.25) / (every + 0.5)]
+    assert made["expected_in_category_112d"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_category_is_shared_by_all_users_outcomes_and_may_have_none() -> None:
+    found = rhythm.category_share(np.array([3.0, 0.0, 1.0, 0.0]), np.array([0, 1, 0, 1]))
+    assert found.tolist() == [0.75, 0.0, 0.25, 0.0]
 
 
 def test_user_features_say_how_much_and_how_new(made: dict[str, np.ndarray]) -> None:
