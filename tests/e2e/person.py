@@ -12,6 +12,8 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 MISSING = "NO BROWSER TEST HAS RUN: there is no chromium; `apt-get install chromium`, or name one in NIGHTLIFT_CHROMIUM"
 
+expect.set_options(timeout=30_000)  # of a page on a machine that does other things, too
+
 
 def chromium() -> str | None:
     """Path of the browser, or None where the machine has none."""
@@ -50,7 +52,7 @@ def send(page: Page, filled: Locator) -> str:
     """Send the form; the id of the run, whose page is then shown."""
     filled.get_by_role("button", name="Trigger").last.click()
     expect(filled).to_be_hidden()
-    page.wait_for_url("**/runs/manual__*", timeout=30_000)
+    page.wait_for_url("**/runs/manual__*", timeout=60_000)
     return unquote(urlsplit(page.url).path.rstrip("/").rpartition("/")[2])
 
 
