@@ -95,7 +95,7 @@ def test_machines_with_more_threads_learn_the_same_to_the_last_byte(
     for count in (1, 2, 5):
         monkeypatch.setattr(boosting, "threads", lambda count=count: count)
         learnt.append(ranker.fit(candidates()[0], QUICK.model_copy(update={"objective": objective}), 0))
-    assert learnt[0].rounds > 5 and learnt[0] == learnt[1] == learnt[2]
+    assert learnt[0].rounds > 2 and learnt[0] == learnt[1] == learnt[2]
 
 
 def test_a_list_weighs_as_much_as_its_best_order_could_bring() -> None:
