@@ -336,6 +336,15 @@ class _UniqueKeys(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+def _problem(error: Exception) -> str:
+    """What is wrong and where, in one line; no piece of the file, in which a secret may have strayed."""
+    said = str(error)
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        at = error.problem_mark
+        said = f"{error.problem}, line {at.line + 1}, column {at.column + 1}"
+    return " ".join(said.split())
+
+
 def load_site(path: Path) -> Site:
     """The site of one YAML file; SetupError names the file, the key and what is wrong with it."""
     try:
@@ -344,7 +353,7 @@ def load_site(path: Path) -> Site:
     except OSError as error:
         raise SetupError(f"{path}: cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        raise SetupError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+        raise SetupError(f"{path}: not YAML: {_problem(error)}") from None
     if not isinstance(document, dict):
         raise SetupError(f"{path}: a site file is a mapping of keys, starting with `site:` and `outcome:`")
     try:

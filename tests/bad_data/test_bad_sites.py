@@ -87,6 +87,22 @@ def test_a_mistake_is_one_line_with_file_and_key(tmp_path: Path, mistake: str) -
     assert len(refused(path)) < 1000
 
 
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        "password: SECRET\n",
+        "warehouse: {password: SECRET}\n",
+        "list_length: SECRET\n",
+        "domain: SECRET\n",
+        "schedule: SECRET\n",
+        "warehouse: {raw_schema: SECRET}\n",
+        "outcome: {event_types: [SECRET\n",
+    ],
+)
+def test_a_secret_that_strayed_into_a_site_file_is_not_repeated(tmp_path: Path, mistake: str) -> None:
+    assert "hunter" not in refused(write(tmp_path, GOOD + mistake.replace("SECRET", "'my hunter2'")))
+
+
 def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes("site: caf\xe9\n".encode("latin-1"))
     assert "not YAML" in refused(tmp_path / "latin.yaml")

@@ -21,6 +21,12 @@ def with_password(url: str) -> str:
     return parts._replace(netloc=f"{user}:{CANARY}@{parts.netloc.partition('@')[2]}").geturl()
 
 
+def with_comment(page: str, head: str) -> str:
+    """A page whose file under ``head`` begins with a comment that holds the canary."""
+    assert page.count(head) == 1
+    return page.replace(head, f"{head}# token of the shop: {CANARY}\n")
+
+
 def texts(folder: Path) -> Iterator[tuple[str, bytes]]:
     """Name and content of every file below a folder, unpacked where it is packed."""
     for path in sorted(folder.rglob("*")):

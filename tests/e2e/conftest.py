@@ -18,6 +18,7 @@ import requests
 from tests.e2e import canary, tutorial
 
 ROOT = Path(__file__).resolve().parents[2]
+SITE_FILE = "# file: my-shop/sites/corner.yaml\n"
 POSTGRES = """
 from jobs.runtime.environment import Environment
 from jobs.runtime.services import postgres
@@ -96,7 +97,8 @@ class Night:
 def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
     night = Night(tmp_path_factory.mktemp("night"))
     try:
-        tutorial.follow(tutorial.PAGE.read_text(encoding="utf-8"), night.folder, night.environment)
+        page = canary.with_comment(tutorial.PAGE.read_text(encoding="utf-8"), SITE_FILE)
+        tutorial.follow(page, night.folder, night.environment)
         yield night
     finally:
         night.command("stop")
