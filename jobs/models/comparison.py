@@ -12,6 +12,7 @@ from jobs.models.doubly_robust import Trials
 from jobs.models.engine import Predicted
 from jobs.models.folds import threads
 from jobs.models.sample import Sample
+from jobs.models.scoring import parts
 from jobs.runtime.site import Effects
 
 Floats = NDArray[np.float64]
@@ -68,7 +69,8 @@ def effects(name: str, sample: Sample, predicted: Predicted, how: Effects, seed:
         learner = uplift.fit(trials, predicted.clipped, small, seed)
         learnt = learner.predict(trials.matrix, predicted.clipped, trials.fold, threads())
     every = np.ones(len(learnt), dtype=bool)
-    return engine.out_of_fold(predicted.posterior, learnt, predicted.off, predicted.score, sample.trials, every)
+    made = parts(predicted.posterior, learnt, sample.counts, predicted.off)
+    return engine.out_of_fold(made, predicted.posterior, predicted.score, sample.trials, every)
 
 
 def causal_forest(trials: Trials, e: Floats, folds: int, seed: int) -> Floats:

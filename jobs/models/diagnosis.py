@@ -21,12 +21,14 @@ from jobs.models import (
     plain,
     propensity,
     refutation,
+    scoring,
     sensitivity,
     uplift,
 )
 from jobs.models.engine import Fitted, Predicted
 from jobs.models.estimators import Finding, Nuisance
 from jobs.models.metrics import Estimate
+from jobs.models.propensity import seen_both
 from jobs.models.sample import Sample
 from jobs.models.sensitivity import Residuals
 from jobs.runtime.figure_words import points_said
@@ -138,11 +140,12 @@ def importance(sample: Sample, predicted: Predicted, fitted: Fitted, adjusted: S
     """
     rows = refutation.whole_users(sample.trials.users, SHAP_TRIALS, "shap")
     said, weight = predicted.take(rows), sample.trials.weight[rows]
-    own, near, added = fitted.effects.slopes
+    slopes = np.array(fitted.effects.slopes)
     shap = explanation.contributions(fitted.effects.learner, said.seen.matrix, said.clipped, said.seen.fold)
-    counted = own * said.posterior.effect + near * said.posterior.near_difference
-    parts = np.column_stack([counted - np.average(counted, weights=weight), added * shap])
-    table = explanation.importance(parts, weight, (POSTERIOR, *uplift.names(adjusted)))
+    counted = scoring.parts(said.posterior, np.zeros(len(shap)), sample.counts[rows], said.off) @ slopes
+    kept = np.where(seen_both(sample.counts[rows]), slopes[2], slopes[5])
+    moved = np.column_stack([counted - np.average(counted, weights=weight), kept[:, None] * shap])
+    table = explanation.importance(moved, weight, (POSTERIOR, *uplift.names(adjusted)))
     return {"trials": int(rows.sum())} | table.to_dict("list")
 
 

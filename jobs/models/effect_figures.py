@@ -12,6 +12,9 @@ from jobs.models.metrics import Estimate
 from jobs.models.sample import Sample
 from jobs.runtime.errors import DataError
 
+OWN_SLOPES = ("prior_slope", "near_slope", "learner_slope")
+SLOPES = (*OWN_SLOPES, *(f"pooled_{name}" for name in OWN_SLOPES))  # in the order of scoring.parts
+
 
 def figures(sample: Sample, fitted: Fitted, draws: int, seed: int) -> dict[str, Estimate | float]:
     """Figures of propensity, overlap, targeting, calibration and of what the best tenth promises."""
@@ -31,7 +34,7 @@ def figures(sample: Sample, fitted: Fitted, draws: int, seed: int) -> dict[str, 
         "ess_treated": propensity.effective_sample_size((weight / clipped)[treated]),
         "ess_control": propensity.effective_sample_size((weight / (1 - clipped))[~treated]),
         "average_effect": predicted.average().interval(),
-        **dict(zip(("prior_slope", "near_slope", "learner_slope"), fitted.effects.slopes, strict=True)),
+        **dict(zip(SLOPES, fitted.effects.slopes, strict=True)),
     }
     found |= metrics.targeting(effect, score, weight, users, draws, seed)
     promised = metrics.promised(effect, score, weight)

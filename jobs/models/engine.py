@@ -96,34 +96,33 @@ def fit(
     learnt = learner.predict(seen.matrix, propensity.clip(estimated, how.overlap_eps), trials.fold)
     mu0, mu1 = doubly_robust.outcome_models(seen, how, seed)
     score = doubly_robust.scores(trials.treated, trials.outcome, clipped, mu0, mu1)
-    slopes, intercept, error = calibrate(posterior, learnt, score, trials, inside)
-    effects = Effects(priors, learner, slopes, intercept, error, frozenset(both_arms))
     off = doubt(posterior, sample.counts, model.unsure(estimated, sample.counts, how.overlap_eps))
-    effect = out_of_fold(posterior, learnt, off, score, trials, inside)
+    made = parts(posterior, learnt, sample.counts, off)
+    slopes, intercept, error = calibrate(made, posterior, score, trials, inside)
+    effects = Effects(priors, learner, slopes, intercept, error, frozenset(both_arms))
+    effect = out_of_fold(made, posterior, score, trials, inside)
     said = (seen, posterior, estimated, e, mu0, mu1, score, learnt, off, effect)
     return Fitted(model, effects, Predicted(*said, how.overlap_eps))
 
 
 def calibrate(
-    posterior: Posterior, learnt: Floats, score: Floats, trials: Trials, rows: NDArray[Any]
-) -> tuple[tuple[float, float, float], float, float]:
-    """How much of the parts of an effect the scores of ``rows`` bear out: slopes, intercept, error of the mean."""
+    made: Floats, posterior: Posterior, score: Floats, trials: Trials, rows: NDArray[Any]
+) -> tuple[tuple[float, ...], float, float]:
+    """How much of the parts ``made`` the scores of ``rows`` bear out: slopes, intercept, error of the mean."""
     rate = np.where(trials.treated == 1, posterior.shown, posterior.not_shown)[rows]
-    given = parts(posterior, learnt)[rows], score[rows], trials.weight[rows], trials.users[rows]
-    (own, near, added), intercept, error = pooling.calibrate(*given, precision=1.0 / uplift.variance(rate))
-    return (float(own), float(near), float(added)), intercept, error
+    given = made[rows], score[rows], trials.weight[rows], trials.users[rows]
+    slopes, intercept, error = pooling.calibrate(*given, precision=1.0 / uplift.variance(rate))
+    return tuple(map(float, slopes)), float(intercept), error
 
 
-def out_of_fold(
-    posterior: Posterior, learnt: Floats, off: Floats, score: Floats, trials: Trials, rows: NDArray[np.bool_]
-) -> Floats:
-    """Effects of all trials, shape (n,), each calibrated by the scores of ``rows`` in the other folds, less ``off``.
+def out_of_fold(made: Floats, posterior: Posterior, score: Floats, trials: Trials, rows: NDArray[np.bool_]) -> Floats:
+    """Effects of all trials, shape (n,), each calibrated by the scores of ``rows`` in the other folds.
 
     Calibrated by the very scores they are judged by, effects of nothing have a Qini above zero in every other world.
     """
-    out, made = -off, parts(posterior, learnt)
+    out = np.zeros(len(made))
     for k in np.unique(trials.fold):
         mine = trials.fold == k
-        slopes, intercept, _ = calibrate(posterior, learnt, score, trials, rows & ~mine)
-        out[mine] += intercept + made[mine] @ np.array(slopes)
+        slopes, intercept, _ = calibrate(made, posterior, score, trials, rows & ~mine)
+        out[mine] = intercept + made[mine] @ np.array(slopes)
     return np.clip(out, -1.0, 1.0)

@@ -32,7 +32,7 @@ EFFECT = SHOWN - NOT_SHOWN
 BY_EFFECT = np.argsort(EFFECT, kind="stable")
 CHUNK = 2_000  # rows at once: their grids stay in the processor's cache
 BASE = 64  # counts are below it: there are at most 52 periods
-STRENGTH = 100.0  # pseudo-users' worth of its category's prior in an item's
+STRENGTH = 30.0  # pseudo-users' worth of its category's prior in an item's
 CATEGORY_STRENGTH = 8_000.0  # pseudo-users' worth of the prior of all in a category's: it speaks for several items
 NEAR = 1.0  # trials' worth of its item's rates in a pair's near rates
 BOTH = 2  # trials in each arm from which a pair speaks about both rates

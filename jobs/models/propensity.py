@@ -48,8 +48,7 @@ class Propensity:
         Pairs seen shown and not shown: where the prediction ``e`` lies inside. Pairs seen in one arm only, or never:
         where their propensity lies inside more likely than not.
         """
-        seen = (counts[:, 0] > 0) & (counts[:, 2] > 0)
-        return np.where(seen, overlap(e, eps), self.overlap_chance(e, counts, eps) >= LIKELY)
+        return np.where(seen_both(counts), overlap(e, eps), self.overlap_chance(e, counts, eps) >= LIKELY)
 
     def unsure(self, e: Floats, counts: NDArray[Any], eps: float) -> Floats:
         """Probability that a pair seen in one arm only has no overlap, shape (n,); 0 for all others."""
@@ -66,6 +65,11 @@ class Propensity:
         weight = self.strength + counts[:, 0] + counts[:, 2]
         a, b = _shapes(e, weight)
         return np.asarray(betainc(a, b, 1.0 - eps) - betainc(a, b, eps), dtype=np.float64)
+
+
+def seen_both(counts: NDArray[Any]) -> NDArray[np.bool_]:
+    """Pairs whose ``counts`` (n, 4) have trials shown and not shown."""
+    return np.asarray((counts[:, 0] > 0) & (counts[:, 2] > 0))
 
 
 def strength(e: Floats, counts: NDArray[Any], ahead: NDArray[Any], weight: Floats) -> float:

@@ -15,18 +15,25 @@ from jobs.models.boosting import Calibration
 from jobs.models.doubly_robust import Z90
 from jobs.models.folds import fold_of
 from jobs.models.prior import BASE, Posterior, Prior, pack
-from jobs.models.propensity import Propensity, clip
+from jobs.models.propensity import Propensity, clip, seen_both
 from jobs.models.uplift import Learner
 from jobs.runtime.errors import DataError
 from jobs.tables.contracts import FEATURES, LISTED, PAIR_COUNTS, SCORES, SOURCES
 
 Floats = NDArray[np.float64]
 MOST_KNOWN = 1_000_000  # posteriors kept at once: about 90 MB
+PARTS = 6  # that an effect is put together of
 
 
-def parts(posterior: Posterior, learnt: Floats) -> Floats:
-    """What an effect is put together of, shape (n, 3): posterior, difference of near rates, what the learner adds."""
-    return np.column_stack([posterior.effect, posterior.near_difference, learnt])
+def parts(posterior: Posterior, learnt: Floats, counts: NDArray[Any], off: Floats) -> Floats:
+    """What an effect is put together of, shape (n, 6): posterior, difference of near rates, what the learner adds.
+
+    Three columns for pairs seen shown and not shown, which speak for themselves, and three for those that rest on
+    pooling: how much of a part is borne out differs. The first two are less ``off`` (n,), the ``doubt``.
+    """
+    three = np.column_stack([posterior.effect - off, posterior.near_difference - off, learnt])
+    own = seen_both(counts)[:, None]
+    return np.hstack([three * own, three * ~own])
 
 
 def doubt(posterior: Posterior, counts: NDArray[Any], unsure: Floats) -> Floats:
@@ -56,15 +63,15 @@ class Effects:
 
     prior: Prior
     learner: Learner
-    slopes: tuple[float, float, float]  # how much of each of the ``parts`` is kept
+    slopes: tuple[float, ...]  # how much of each of the ``parts`` is kept
     intercept: float
     error: float  # standard error of the calibrated mean
     both_arms: frozenset[str]
 
     def combine(self, posterior: Posterior, learnt: Floats, counts: NDArray[Any], unsure: Floats) -> Floats:
         """Effects, shape (n,): each part as far as the calibration trusts it, in the middle of what is in doubt."""
-        sum_ = self.intercept + parts(posterior, learnt) @ np.array(self.slopes)
-        return np.clip(sum_ - doubt(posterior, counts, unsure), -1.0, 1.0)
+        made = parts(posterior, learnt, counts, doubt(posterior, counts, unsure))
+        return np.clip(self.intercept + made @ np.array(self.slopes), -1.0, 1.0)
 
     def interval(
         self, posterior: Posterior, effect: Floats, counts: NDArray[Any], unsure: Floats
@@ -72,10 +79,11 @@ class Effects:
         """90 % interval: the posterior's, moved with the effect and widened by the calibration's error and the doubt.
 
         As far as it is ``unsure`` that a pair has overlap, its low end is that of the bounds, which is the worst case.
+        Of the bounds is kept what the calibration keeps of pairs that rest on pooling.
         """
         below, above = (posterior.effect - posterior.low) * (1.0 - unsure), posterior.high - posterior.effect
         low, high = (np.hypot(np.maximum(side, 0.0), Z90 * self.error) for side in (below, above))
-        off = doubt(posterior, counts, unsure)
+        off = doubt(posterior, counts, unsure) * (self.slopes[3] + self.slopes[4])
         return np.clip(effect - low - off, -1.0, 1.0), np.clip(effect + high + off, -1.0, 1.0)
 
 
@@ -167,7 +175,7 @@ class EffectModel:
 
         ``e`` is their estimated propensity.
         """
-        own = (counts[:, 0] > 0) & (counts[:, 2] > 0)
+        own = seen_both(counts)
         both_arms = pd.Series(np.asarray(items, dtype=object)).isin(self.effects.both_arms).to_numpy()
         return self.propensity.has_overlap(e, counts, self.overlap_eps) & (own | both_arms)
 
@@ -197,12 +205,14 @@ class EffectModel:
 
     @classmethod
     def of(cls, files: Mapping[str, bytes]) -> "EffectModel":
-        """The model of its registered files; DataError where its columns are not those that are counted now."""
+        """The model of its registered files; DataError where its columns or parts are not those of now."""
         recipe = json.loads(files["recipe.json"])
         adjusted = tuple(recipe.get("adjusted", ()))  # older models name neither these nor the propensity's columns
         now = list(propensity.names(adjusted)), list(uplift.names(adjusted))
         if not set(adjusted) <= set(FEATURES) or (recipe.get("propensity_columns"), recipe["columns"]) != now:
             raise DataError("it was fitted on other columns than are counted now")
+        if len(recipe["slopes"]) != PARTS:
+            raise DataError("its effects are put together of other parts than now")
         folds = range(recipe["folds"])
         boosters = tuple(
             {

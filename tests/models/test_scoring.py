@@ -22,7 +22,7 @@ from jobs.tables.contracts import FEATURES, PAIR_COUNTS, SCORES, USER_FEATURES
 EPS = 0.1
 WEIGHTS = np.random.default_rng(1).dirichlet(np.ones(len(prior.EFFECT)), (2, 3)).astype(np.float32)
 PRIOR = Prior(("i0", "i1"), WEIGHTS)
-SLOPES, INTERCEPT, ERROR = (0.8, 0.1, 0.5), 0.01, 0.004
+SLOPES, INTERCEPT, ERROR = (0.8, 0.1, 0.5, 0.6, 0.2, 0.4), 0.01, 0.004
 SQUEEZE = Calibration((0.0, 1.0), (0.02, 0.98))
 STRENGTH = 3.0  # periods' worth of the propensity model
 
@@ -93,7 +93,9 @@ def by_hand(one: scoring.Scorer, row: pd.Series) -> dict[str, float | bool]:
     likely = own_propensity.cdf(1 - EPS) - own_propensity.cdf(EPS)
     unsure = 1 - likely if bool(n1) != bool(n0) else 0.0
     off = unsure * max(item1 - own[1] if n1 else own[0] - item0, 0.0) / 2
-    effect = INTERCEPT + SLOPES[0] * tau + SLOPES[1] * (near1 - near0) + SLOPES[2] * learnt - off
+    kept = SLOPES[:3] if n1 and n0 else SLOPES[3:]
+    effect = INTERCEPT + kept[0] * (tau - off) + kept[1] * (near1 - near0 - off) + kept[2] * learnt
+    off *= kept[0] + kept[1]
     order = np.argsort(prior.EFFECT, kind="stable")
     reached, steps = np.cumsum(after[order]), prior.EFFECT[order]
     low, high = (steps[min(int((reached < share).sum()), len(steps) - 1)] for share in (0.05, 0.95))
@@ -148,16 +150,16 @@ def test_a_model_comes_back_from_its_files_and_scores_the_same(adjusted: tuple[s
     assert again.model.files() == one.model.files()
 
 
-def test_a_model_of_other_columns_is_refused() -> None:
+def test_a_model_of_other_columns_or_parts_is_refused() -> None:
     files = scorer().model.files()
     recipe = json.loads(files["recipe.json"])
     listed = ("adjusted", "propensity_columns", "columns")
     others = [recipe | {name: ["gone", *recipe[name]] for name in listed}]
     others += [recipe | {name: recipe[name][1:]} for name in listed]
     others += [{key: value for key, value in recipe.items() if key != name} for name in listed[:2]]
-    for other in others:
+    for other in [*others, recipe | {"slopes": [1.0, 0.0, 1.0]}]:
         older = files | {"recipe.json": json.dumps(other).encode()}
-        with pytest.raises(DataError, match="other columns"):
+        with pytest.raises(DataError, match=r"other (columns|parts)"):
             scoring.EffectModel.of(older)
 
 
@@ -174,19 +176,20 @@ def rated(shown: float, not_shown: float, item_shown: float, item_not_shown: flo
     [([10, 6, 0, 0], 0.6 - 0.2, 0.6 - 0.05), ([0, 0, 10, 1], 0.1 - 0.05, 0.6 - 0.05)],
     ids=["always shown", "never shown"],
 )
+@pytest.mark.parametrize("kept", [1.0, 0.5], ids=["all kept", "half kept"])
 def test_an_effect_without_overlap_is_the_middle_of_its_bounds_and_the_interval_holds_them(
-    counts: list[int], low: float, high: float
+    counts: list[int], low: float, high: float, kept: float
 ) -> None:
-    effects = scoring.Effects(PRIOR, Learner("t", ()), (1.0, 0.0, 1.0), 0.0, 0.0, frozenset())
+    effects = scoring.Effects(PRIOR, Learner("t", ()), (1.0, 0.0, 1.0, kept, 0.0, 1.0), 0.0, 0.0, frozenset())
     pair, own, nothing = rated(0.6, 0.05, 0.2, 0.1), np.array([counts]), np.zeros(1)
     by_rule, by_chance = np.ones(1), np.zeros(1)
     effect = effects.combine(pair, nothing, own, by_rule)
-    assert effect == pytest.approx((low + high) / 2)
+    assert effect == pytest.approx(kept * (low + high) / 2)
     found = effects.interval(pair, effect, own, by_rule)
-    assert found[0] == pytest.approx(low) and found[1] == pytest.approx(high + 0.1)
+    assert found[0] == pytest.approx(kept * low) and found[1] == pytest.approx(kept * high + 0.1)
     plain = effects.combine(pair, nothing, own, by_chance)
-    assert plain == pytest.approx(high)
-    assert np.ravel(effects.interval(pair, plain, own, by_chance)) == pytest.approx([high - 0.1, high + 0.1])
+    assert plain == pytest.approx(kept * high)
+    assert np.ravel(effects.interval(pair, plain, own, by_chance)) == pytest.approx([plain[0] - 0.1, plain[0] + 0.1])
 
 
 def test_bounds_never_raise_an_effect() -> None:
