@@ -5,8 +5,9 @@
 The night's jobs run one after another on a warehouse, lake and MLflow of their own; every pair gets a place in its
 user's list. ``published`` is the list's order (the low end of the interval where an effect is not identified),
 ``effect`` the order by the published effect. promise: mean published effect of the top tens by ``effect`` over their
-true mean effect. coverage: share of 90 % intervals that hold the truth. blind: share of the pairs whose true propensity
-lies outside [.01, .99] that are said to be not identified; seen: share of the others that are said to be identified.
+true mean effect; promise_published: the same of the lists' top tens. coverage: share of 90 % intervals that hold the
+truth. blind: share of the pairs whose true propensity lies outside [.01, .99] that are said to be not identified; seen:
+share of the others that are said to be identified.
 """
 
 import argparse
@@ -21,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks import causal_world, nights
-from benchmarks.causal_world import RUN_DATE, SETTINGS, Draw, Floats, World
+from benchmarks.causal_world import RUN_DATE, SETTINGS, Bools, Draw, Floats, World
 from jobs.runtime.args import run
 from jobs.runtime.environment import Environment
 from jobs.runtime.errors import NightliftError
@@ -67,13 +68,14 @@ def judge(world: World, lists: pd.DataFrame) -> tuple[dict[str, Floats], dict[st
     low, high = (square(world, lists, name, np.nan) for name in ("effect_low", "effect_high"))
     listed, identified = np.isfinite(effect), square(world, lists, "identified", 0.0) == 1.0
     holds = (low <= truth) & (truth <= high)
-    top = np.zeros(truth.shape, dtype=bool)
-    np.put_along_axis(top, np.argsort(-effect, axis=1, kind="stable")[:, :10], True, axis=1)
+    published = -square(world, lists, "rank", np.inf)
+    top, listed_top = top_ten(effect), top_ten(published)
     few = (world.propensity < FEW) | (world.propensity > 1.0 - FEW)
     promise = {
         "promised": float(effect[top].mean()),
         "kept": float(truth[top].mean()),
         "promise": float(effect[top].mean() / truth[top].mean()),
+        "promise_published": float(effect[listed_top].mean() / truth[listed_top].mean()),
         "coverage": float(holds[listed].mean()),
         "coverage_identified": float(holds[listed & identified].mean()),
         "coverage_top_ten": float(holds[top].mean()),
@@ -84,7 +86,14 @@ def judge(world: World, lists: pd.DataFrame) -> tuple[dict[str, Floats], dict[st
         "seen": float(identified[~few & listed].mean()),
         "by_effect": float((lists.policy == "adjusted").mean()),
     }
-    return {"published": -square(world, lists, "rank", np.inf), "effect": effect}, promise
+    return {"published": published, "effect": effect}, promise
+
+
+def top_ten(score: Floats) -> Bools:
+    """Each user's ten best pairs."""
+    top = np.zeros(score.shape, dtype=bool)
+    np.put_along_axis(top, np.argsort(-score, axis=1, kind="stable")[:, :10], True, axis=1)
+    return top
 
 
 def compare(world: World, drawn: Draw, ours: dict[str, Floats], seed: int) -> pd.DataFrame:
