@@ -59,3 +59,13 @@ def test_an_item_nobody_had_or_saw_is_a_candidate_of_those_whose_items_it_is_lik
     assert cold[["user_id", "item"]].to_numpy().tolist() == [["u", liked]]
     assert cold["sources"].tolist() == [1 << contracts.SOURCES.index("from_new")]
     assert cold["content_score"].tolist() == [1.0] and cold["popularity_rank"].isna().all()
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_in_a_small_catalogue_what_no_source_brings_is_a_candidate_for_its_effect(everything: bool) -> None:
+    shop, limits = shop_of_one_big_category(), Limits(3, 3, 3, 3, WINDOW, 1.0, everything)
+    users = pa.RecordBatch.from_pylist([person("u", history=[event(18_990, 3)])], PEOPLE)
+    found = pa.Table.from_batches(candidates._retriever(shop, unlearnt(), limits)(iter([users]))).to_pandas()
+    unpopular = found[found["item"] == 99]
+    assert len(found) == (100 if everything else len(found[found["sources"] > 0]))
+    assert unpopular["sources"].tolist() == ([0] if everything else [])
