@@ -57,7 +57,11 @@ def test_the_sites_own_settings_are_tried_first_and_the_best_is_never_worse() ->
 
 
 def test_settings_that_learn_nothing_are_found_out() -> None:
-    poor = site(ranker=site().ranker.model_copy(update={"label_windows": 2, "max_depth": 3, "learning_rate": 0.03, "ranking_rounds": 0}))
+    poor = site(
+        ranker=site().ranker.model_copy(
+            update={"label_windows": 2, "max_depth": 3, "learning_rate": 0.03, "ranking_rounds": 0}
+        )
+    )
     study = studied(poor, 6)
     assert study.best_trial.number > 0 and study.best_value > study.trials[0].value
 
