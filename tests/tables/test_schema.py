@@ -37,6 +37,9 @@ def test_what_is_wrong_with_columns_is_named_at_once(found: dict[str, str], said
     assert str(error.value) == f"visits in here: {said}"
 
 
-def test_the_columns_of_the_table_pass_and_an_open_table_takes_more() -> None:
+def test_the_columns_of_the_table_pass_and_only_an_open_table_takes_more() -> None:
+    columns, key = {"user_id": "string"}, ("user_id",)
     VISITS.check_columns(FOUND, "here")
-    Table("people", "People.", {"user_id": "string"}, ("user_id",), open=True).check_columns(FOUND, "here")
+    Table("people", "People.", columns, key, open=True).check_columns(FOUND, "here")
+    with pytest.raises(DataError, match="people in here: unknown columns day, visits"):
+        Table("people", "People.", columns, key).check_columns(FOUND, "here")
