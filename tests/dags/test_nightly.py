@@ -1,6 +1,6 @@
 """The DAG of a site: its tasks, edges and promises."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -66,6 +66,26 @@ def test_a_service_that_is_away_for_a_minute_costs_no_night(monkeypatch: pytest.
     for task in tasks:
         assert not task.retry_exponential_backoff, "whose first delays are shorter"
         assert task.retries * task.retry_delay > AWAY, f"{task.task_id} fails for good too soon"
+
+
+def test_what_an_alert_means_is_written_for_every_task() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8").partition("\n## ")[2].partition("\n## ")[0]
+    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| ")][1:]
+    assert all(len(row) == 3 for row in rows)
+    assert sorted(task for row in rows for task in row[0].strip("| ").split(", ")) == sorted(EDGES)
+
+
+def test_of_the_nights_that_came_due_during_a_long_one_the_newest_alone_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.serialization.serialized_objects import DagSerialization
+    from airflow.timetables.base import DagRunInfo
+
+    dag = DagSerialization.from_dict(DagSerialization.to_dict(nightly(monkeypatch)))  # as the scheduler has it
+    now = datetime.now(UTC)
+    long_one = DagRunInfo.interval(now - timedelta(days=6), now - timedelta(days=5))
+    due = dag.next_dagrun_info(last_automated_run_info=long_one)
+    assert dag.max_active_runs == 1 and due is not None and due.data_interval is not None
+    assert due.data_interval.end - due.data_interval.start == timedelta(days=1)
+    assert now - timedelta(days=1) < due.data_interval.end <= datetime.now(UTC)
 
 
 HEADINGS = ("**What:**", "**When it fails:**", "**Rerun:**", "**Roll back:**")

@@ -68,6 +68,41 @@ def test_a_role_does_only_what_it_is_for(warehouse: Environment, published: Site
     assert done == MAY
 
 
+NOTE = (
+    "CREATE TABLE {mart}.notes (step text, who text)",
+    "GRANT INSERT ON {mart}.notes TO PUBLIC",
+    "CREATE FUNCTION {mart}.note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+    " INSERT INTO {mart}.notes VALUES (TG_OP || ' ' || TG_TABLE_NAME, current_user); RETURN NULL; END $$",
+)
+WATCHED = ("versions", "published", "run_metrics", "item_effects", "user_profiles", "relevance_lists")
+
+
+def test_a_night_takes_the_least_role_for_each_of_its_writes(warehouse: Environment, published: Site) -> None:
+    mart = sql.Identifier(published.warehouse.mart_schema)
+    with tables.connect(warehouse) as connection:
+        for statement in NOTE:
+            tables.execute(connection, sql.SQL(statement).format(mart=mart))
+        for table in WATCHED:
+            watch = (
+                "CREATE TRIGGER note AFTER INSERT OR UPDATE OR DELETE ON {mart}.{table} EXECUTE FUNCTION {mart}.note()"
+            )
+            tables.execute(connection, sql.SQL(watch).format(mart=mart, table=sql.Identifier(table)))
+    for version, day in (("bbbbbbbb", TUESDAY), ("cccccccc", TUESDAY + (TUESDAY - MONDAY))):
+        versions.publish(published, warehouse, small_night.lists(version, day), small_night.beside(), "proved")
+    versions.rollback(published, warehouse, "bbbbbbbb")
+    with tables.connect(warehouse) as connection:
+        found = tables.execute(connection, sql.SQL("SELECT DISTINCT step, who FROM {}.notes").format(mart))
+    beside = set(WATCHED) - {"versions", "published"}
+    assert set(found) == {
+        *((f"DELETE {table}", roles.OWNER) for table in beside),  # what a dropped version left
+        *((f"INSERT {table}", roles.LOADER) for table in (*beside, "versions")),
+        ("UPDATE versions", roles.LOADER),  # INSERT ... ON CONFLICT DO UPDATE counts as both
+        ("UPDATE versions", roles.PUBLISHER),
+        ("INSERT published", roles.PUBLISHER),
+        ("UPDATE published", roles.PUBLISHER),
+    }
+
+
 def test_a_reader_sees_views_and_no_table(warehouse: Environment, published: Site) -> None:
     for view in ("recommendations", *(f"{table}_view" for table in mart_schema.TABLES)):
         attempt(published, warehouse, roles.READER, f"SELECT * FROM {{mart}}.{view}")
