@@ -50,7 +50,10 @@ def test_figures_hold_the_planted_average_and_say_that_everything_is_identified(
     found = effect_figures.figures(trials, fitted, 20, 0)
     average = found["average_effect"]
     assert isinstance(average, Estimate) and average.low <= world.effect.mean() <= average.high
-    assert found["overlap_share"] == found["identified_share"] > 0.99
+    assert found["overlap_share"] == found["identified_share"] and found["overlap_share"].low > 0.99
+    assert found["treated_share"].low < np.average(trials.trials.treated) < found["treated_share"].high
+    error = np.mean((fitted.predicted.e - trials.trials.treated) ** 2)
+    assert found["brier"].value == pytest.approx(error) and found["brier"].low < error < found["brier"].high
     assert found["trials"] == len(trials.item)
 
 
@@ -60,7 +63,8 @@ def test_what_the_best_tenth_promises_is_near_what_it_promises_of_the_planted_tr
     effect = fitted.predicted.effect
     best = np.argsort(-effect)[: len(effect) // 10]
     truth = effect[best].mean() / world.effect[best].mean()
-    assert effect_figures.figures(trials, fitted, 20, 0)["promised_by_best_tenth"] == pytest.approx(truth, rel=0.25)
+    found = effect_figures.figures(trials, fitted, 20, 0)["promised_by_best_tenth"]
+    assert found.low < truth < found.high and found.high - found.low < 0.5
 
 
 def test_balance_is_of_the_columns_that_are_adjusted_for_and_weighting_mends_it():
