@@ -67,7 +67,7 @@ def effects(name: str, sample: Sample, predicted: Predicted, how: Effects, seed:
     learnt = learner.predict(trials.matrix, predicted.clipped, trials.fold, threads())
     every = np.ones(len(learnt), dtype=bool)
     made = parts(predicted.posterior, learnt, sample.counts, predicted.off)
-    return engine.out_of_fold(made, predicted.posterior, predicted.score, sample.trials, every)
+    return engine.out_of_fold(made, predicted.posterior, predicted.score, sample.trials, every)[0]
 
 
 def item_rates(sample: Sample) -> tuple[Floats, Floats]:
