@@ -3,6 +3,7 @@
     python -m benchmarks.coverage --worlds 40
 
 Outcomes of 0.5 % and of 5 %; see tests/models/worlds.py. With 40 worlds the share itself has a standard error of .047.
+Then worlds with a hidden cause of known strength: how often the bound for that strength holds the truth.
 """
 
 import argparse
@@ -10,8 +11,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from jobs.models import estimators, instrumental
-from tests.models.worlds import HOW, world
+from jobs.models import estimators, instrumental, sensitivity
+from tests.models.worlds import EFFECT, HOW, STRENGTH, fit, hidden, world
 
 
 def covered(seed: int, scale: float) -> list[dict[str, object]]:
@@ -30,6 +31,18 @@ def covered(seed: int, scale: float) -> list[dict[str, object]]:
     return rows
 
 
+def bounded(seed: int) -> tuple[bool, bool]:
+    """Whether the sensitivity bound for the true strength holds the truth, and whether AIPW's plain interval does."""
+    made = hidden(seed)
+    n = fit(made.trials, seed)
+    bound, plain = (
+        sensitivity.bounds(made.trials, n.e, n.mu0, n.mu1, STRENGTH),
+        estimators.aipw(made.trials, n).estimate,
+    )
+    assert plain is not None
+    return bound.low <= EFFECT <= bound.high, plain.low <= EFFECT <= plain.high
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Print coverage, mean and standard deviation of the standardised error of each method."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -41,6 +54,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             coverage=("covered", "mean"), mean=("off", "mean"), sd=("off", "std"), error=("error", "mean")
         )
         print(f"outcome about {0.5 * scale:g} %, {worlds} worlds\n{said.round(4).to_string()}\n", flush=True)
+    wide, narrow = zip(*(bounded(seed) for seed in range(worlds)), strict=True)
+    print(
+        f"hidden cause of strength {STRENGTH:g}: the bound holds the truth in {sum(wide)} of {worlds} worlds,"
+        f" AIPW's interval in {sum(narrow)}"
+    )
     return 0
 
 

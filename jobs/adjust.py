@@ -80,7 +80,8 @@ def settings(args: JobArgs, passed: bool) -> ListSettings:
         how.objective == "value",
         passed,
         site.domain,
-        "weeks" if site.period_days == 7 else "periods",
+        {1: "days", 7: "weeks"}.get(site.period_days, "periods"),
+        "a day" if site.outcome.window_days == 1 else f"{site.outcome.window_days} days",
     )
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow.dataset as ds
 from numpy.typing import NDArray
 
-from jobs.models import champions, content, decisions, evaluation, metrics, ranker, reliability
+from jobs.models import champions, content, decisions, doubly_robust, evaluation, metrics, ranker, reliability
 from jobs.models.boosting import predict
 from jobs.models.folds import threads
 from jobs.models.metrics import Estimate
@@ -83,13 +83,11 @@ def require_outcomes(args: JobArgs, data: Labelled) -> None:
         )
 
 
-def probabilities(said: Floats, test: pd.DataFrame) -> dict[str, float]:
-    """How right the calibrated relevance ``said`` is on candidates it never saw."""
-    label = test["label"].to_numpy()
-    return {
-        "ranker_brier": float(np.mean((said - label) ** 2)),
-        "ranker_mean_ratio": float(said.mean() / max(label.mean(), 1e-12)),
-    }
+def probabilities(said: Floats, test: pd.DataFrame) -> dict[str, Estimate | float]:
+    """How right the calibrated relevance ``said`` is on candidates it never saw, clustered by user."""
+    label, every, users = test["label"].to_numpy(np.float64), np.ones(len(test)), test["user_id"].to_numpy()
+    found: dict[str, Estimate | float] = {"ranker_brier": doubly_robust.mean((said - label) ** 2, every, users)}
+    return found | ({"ranker_mean_ratio": doubly_robust.ratio(said, label, every, users)} if label.any() else {})
 
 
 def calibration_curve(said: Floats, test: pd.DataFrame) -> dict[str, list[float | None]]:

@@ -151,7 +151,7 @@ def test_a_full_page_says_what_was_decided_published_estimated_and_how_to_roll_b
         "category is &lt;milk&gt;? yes:",
         "ranking by effect brings more than ranking by relevance",
         "1 of 1 columns are beyond 0.1: vote 0.31 (chance 0.01).",
-        "12.5 % have an interval above zero of their own",
+        "12.5 % (90 % interval 10.0 to 15.0 %) have an interval above zero of their own",
         "+4.00 to +6.00 pp): that is proved.",
         "In none of 1 segments does showing take outcomes away",
         "place 1 0.0400 (90 % interval 0.0200 to 0.0600)",

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from jobs.models import engine, metrics, uplift
-from jobs.models.doubly_robust import Trials
 from jobs.models.engine import Predicted
 from jobs.models.folds import threads
 from jobs.models.sample import Sample
@@ -62,43 +61,13 @@ def effects(name: str, sample: Sample, predicted: Predicted, how: Effects, seed:
     if name == "pair_difference":
         return pair_difference(sample)
     trials = uplift.residuals(predicted.seen, predicted.posterior)
-    if name == "causal_forest":
-        learnt = causal_forest(trials, predicted.clipped, how.folds, seed)
-    else:
-        small = how.model_copy(update={"learner": name, "trees": min(how.trees, TREES)})
-        learner = uplift.fit(trials, predicted.clipped, small, seed)
-        learnt = learner.predict(trials.matrix, predicted.clipped, trials.fold, threads())
+    most = FOREST_TREES if name == "causal_forest" else TREES
+    small = how.model_copy(update={"learner": name, "trees": min(how.trees, most)})
+    learner = uplift.fit(trials, predicted.clipped, small, seed)
+    learnt = learner.predict(trials.matrix, predicted.clipped, trials.fold, threads())
     every = np.ones(len(learnt), dtype=bool)
     made = parts(predicted.posterior, learnt, sample.counts, predicted.off)
-    return engine.out_of_fold(made, predicted.posterior, predicted.score, sample.trials, every)
-
-
-def causal_forest(trials: Trials, e: Floats, folds: int, seed: int) -> Floats:
-    """Out-of-fold effects of CausalML's causal forest with inverse-propensity weights, shape (n,).
-
-    Source: Athey and Imbens, PNAS 2016 (honest causal trees); Wager and Athey, JASA 2018 (forests of them).
-    """
-    from causalml.inference.tree import CausalRandomForestRegressor
-
-    inverse = trials.weight / np.where(trials.treated == 1, e, 1 - e)
-    out = np.zeros(len(e))
-    for k in range(folds):
-        rest = trials.fold != k
-        model = CausalRandomForestRegressor(
-            n_estimators=FOREST_TREES,
-            max_depth=6,
-            max_features=0.3,
-            max_samples=0.3,
-            groups_cnt=False,  # counts of arms in every node, which nobody reads
-            random_state=seed,
-            n_jobs=threads(),
-        )
-        model.fit(
-            trials.matrix[rest], treatment=trials.treated[rest], y=trials.outcome[rest], sample_weight=inverse[rest]
-        )
-        model.set_params(n_jobs=1)  # threads would add the trees up in any order
-        out[~rest] = np.ravel(model.predict(trials.matrix[~rest]))
-    return out
+    return engine.out_of_fold(made, predicted.posterior, predicted.score, sample.trials, every)[0]
 
 
 def item_rates(sample: Sample) -> tuple[Floats, Floats]:

@@ -156,7 +156,7 @@ def surrogate(sample: Sample, predicted: Predicted, adjusted: Sequence[str]) -> 
     """
     matrix, words = plain.columns(sample, adjusted)
     found = explanation.surrogate(predicted.effect, matrix, sample.trials.weight, sample.trials.users, words)
-    return {"fidelity": found.fidelity, "text": found.text(), "nodes": found.nodes()}
+    return {"fidelity": metrics.as_document(found.fidelity), "text": found.text(), "nodes": found.nodes()}
 
 
 def heat_map(sample: Sample, predicted: Predicted) -> Document:
@@ -185,10 +185,10 @@ def figures(document: Document, findings: Sequence[Finding]) -> Document:
         "e_value": hidden["e_value"][0],
         "e_value_of_interval": hidden["e_value"][1],
         "erasing_strength": hidden["erasing_strength"],
-        "surrogate_fidelity": document["surrogate"]["fidelity"],
         "disagreements": float(len(document["disagreements"])),
     }
     found |= {name: metrics.as_document(value) for name, value in alone.items()}
+    found["surrogate_fidelity"] = document["surrogate"]["fidelity"]
     found |= {"negative_control": control["estimate"]} if control["estimate"] else {}
     for row in document["comparison"]["learners"]:
         found |= {f"learner_{row['name']}_{name}": row["figures"][name] for name in comparison.BETTER}

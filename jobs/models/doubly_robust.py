@@ -86,6 +86,41 @@ def clustered(score: Floats, weight: Floats, users: ArrayLike) -> tuple[float, f
     return mean, float(np.sqrt((sums**2).sum() * people / max(people - 1, 1)) / weight.sum())
 
 
+def mean(values: Floats, weight: Floats, users: ArrayLike) -> Estimate:
+    """Weighted mean with a 90 % interval clustered by user."""
+    value, error = clustered(values, weight, users)
+    return Estimate(value, value - Z90 * error, value + Z90 * error)
+
+
+def ratio(above: Floats, below: Floats, weight: Floats, users: ArrayLike) -> Estimate | float:
+    """Weighted mean of ``above`` by that of ``below``, with a 90 % interval clustered by user, linearised.
+
+    A number alone where the mean below is not surely other than zero: its interval would have no end. Source: Cochran,
+    "Sampling Techniques", 1977, section 6.5; Fieller, JRSS B 1954.
+    """
+    base, spread = clustered(below, weight, users)
+    value = float(np.average(above, weights=weight)) / base
+    if abs(base) <= Z90 * spread:
+        return value
+    off = mean((above - value * below) / base, weight, users)
+    return Estimate(value, value + off.low, value + off.high)
+
+
+def promised(
+    effect: Floats, score: Floats, weight: Floats, users: NDArray[Any], share: float = 0.1
+) -> Estimate | float | None:
+    """Mean predicted effect of the best ``share`` of trials over their mean doubly robust score; 1 keeps the promise.
+
+    None where the score's mean is not above 0. Selection of the best makes any noisy prediction promise too much
+    ("winner's curse"; Andrews, Kitagawa and McCloskey, QJE 2024): scores it was not fitted on say by how much.
+    """
+    order = np.argsort(-effect, kind="stable")
+    best = order[np.cumsum(weight[order]) <= share * weight.sum()]
+    if not len(best) or np.average(score[best], weights=weight[best]) <= 0:
+        return None
+    return ratio(effect[best], score[best], weight[best], users[best])
+
+
 def average(trials: Trials, score: Floats, inside: NDArray[np.bool_]) -> AverageEffect:
     """The average effect over the trials ``inside`` the overlap."""
     value, error = clustered(score[inside], trials.weight[inside], trials.users[inside])

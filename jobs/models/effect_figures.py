@@ -5,13 +5,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import t
 
-from jobs.models import metrics, propensity, reliability
+from jobs.models import doubly_robust, metrics, propensity, reliability
 from jobs.models.engine import Fitted, Predicted
 from jobs.models.metrics import Estimate
 from jobs.models.sample import Sample
 from jobs.runtime.errors import DataError
 
+Floats = NDArray[np.float64]
 OWN_SLOPES = ("prior_slope", "near_slope", "learner_slope")
 SLOPES = (*OWN_SLOPES, *(f"pooled_{name}" for name in OWN_SLOPES))  # in the order of scoring.parts
 
@@ -25,20 +28,34 @@ def figures(sample: Sample, fitted: Fitted, draws: int, seed: int) -> dict[str, 
     effect, score, clipped = predicted.effect[inside], predicted.score[inside], predicted.clipped[inside]
     both = pd.Series(sample.item).isin(fitted.effects.both_arms).to_numpy()
     treated = trials.treated[inside] == 1
+    means = {
+        "treated_share": trials.treated.astype(np.float64),
+        "brier": (predicted.e - trials.treated) ** 2,
+        "overlap_share": inside.astype(np.float64),
+        "identified_share": (inside & both).astype(np.float64),
+    }
     found: dict[str, Estimate | float] = {
         "trials": float(len(trials.outcome)),
-        "treated_share": float(np.average(trials.treated, weights=trials.weight)),
-        "brier": propensity.brier(predicted.e, trials.treated, trials.weight),
-        "overlap_share": float(np.average(inside, weights=trials.weight)),
-        "identified_share": float(np.average(inside & both, weights=trials.weight)),
+        **{name: doubly_robust.mean(values, trials.weight, trials.users) for name, values in means.items()},
         "ess_treated": propensity.effective_sample_size((weight / clipped)[treated]),
         "ess_control": propensity.effective_sample_size((weight / (1 - clipped))[~treated]),
         "average_effect": predicted.average().interval(),
-        **dict(zip(SLOPES, fitted.effects.slopes, strict=True)),
+        **dict(zip(SLOPES, jackknife(fitted.effects.slopes, fitted.slopes), strict=True)),
     }
     found |= metrics.targeting(effect, score, weight, users, draws, seed)
-    promised = metrics.promised(effect, score, weight)
-    return found | ({"promised_by_best_tenth": promised} if np.isfinite(promised) else {})
+    promised = doubly_robust.promised(effect, score, weight, users)
+    return found | ({} if promised is None else {"promised_by_best_tenth": promised})
+
+
+def jackknife(values: Sequence[float], without: Floats) -> list[Estimate]:
+    """Values with 90 % intervals from the same values computed without each group of users, shape (groups, values).
+
+    Delete-a-group jackknife with a t quantile: Kott, Journal of Official Statistics 2001, section 2.
+    """
+    groups = len(without)
+    error = np.sqrt((groups - 1) / groups * ((without - without.mean(axis=0)) ** 2).sum(axis=0))
+    half = float(t.ppf(0.95, groups - 1)) * error
+    return [Estimate(float(one), float(one - off), float(one + off)) for one, off in zip(values, half, strict=True)]
 
 
 def balance(sample: Sample, predicted: Predicted, adjusted: Sequence[str]) -> pd.DataFrame:

@@ -62,11 +62,15 @@ class Predicted(Rows):
 
 @dataclass(frozen=True)
 class Fitted:
-    """The night's models and what they say of its trials."""
+    """The night's models and what they say of its trials.
+
+    ``slopes`` (folds, parts) are those of the calibration without the scores of each fold.
+    """
 
     propensity: Propensity
     effects: Effects
     predicted: Predicted
+    slopes: Floats
 
 
 def short_arm(trials: Trials, folds: int) -> str | None:
@@ -100,9 +104,9 @@ def fit(
     made = parts(posterior, learnt, sample.counts, off)
     slopes, intercept, error = calibrate(made, posterior, score, trials, inside)
     effects = Effects(priors, learner, slopes, intercept, error, frozenset(both_arms))
-    effect = out_of_fold(made, posterior, score, trials, inside)
+    effect, without = out_of_fold(made, posterior, score, trials, inside)
     said = (seen, posterior, estimated, e, mu0, mu1, score, learnt, off, effect)
-    return Fitted(model, effects, Predicted(*said, how.overlap_eps))
+    return Fitted(model, effects, Predicted(*said, how.overlap_eps), without)
 
 
 def calibrate(
@@ -115,14 +119,17 @@ def calibrate(
     return tuple(map(float, slopes)), float(intercept), error
 
 
-def out_of_fold(made: Floats, posterior: Posterior, score: Floats, trials: Trials, rows: NDArray[np.bool_]) -> Floats:
-    """Effects of all trials, shape (n,), each calibrated by the scores of ``rows`` in the other folds.
+def out_of_fold(
+    made: Floats, posterior: Posterior, score: Floats, trials: Trials, rows: NDArray[np.bool_]
+) -> tuple[Floats, Floats]:
+    """Effects of all trials (n,), each calibrated by the scores of ``rows`` in the other folds; slopes (folds, parts).
 
     Calibrated by the very scores they are judged by, effects of nothing have a Qini above zero in every other world.
     """
-    out = np.zeros(len(made))
+    out, every = np.zeros(len(made)), []
     for k in np.unique(trials.fold):
         mine = trials.fold == k
         slopes, intercept, _ = calibrate(made, posterior, score, trials, rows & ~mine)
         out[mine] = intercept + made[mine] @ np.array(slopes)
-    return np.clip(out, -1.0, 1.0)
+        every.append(slopes)
+    return np.clip(out, -1.0, 1.0), np.array(every)

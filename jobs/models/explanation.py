@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import xgboost as xgb
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import r2_score
 from sklearn.tree import DecisionTreeRegressor
 
 from jobs.models.boosting import from_bytes
-from jobs.models.doubly_robust import Z90, by_group
+from jobs.models.doubly_robust import Z90, by_group, ratio
 from jobs.models.folds import uniform_ids
+from jobs.models.metrics import Estimate
 from jobs.models.plain import IS
 from jobs.models.uplift import Boosters, Learner
 from jobs.runtime.figure_words import points
@@ -66,11 +66,14 @@ def importance(shap: Floats, weight: Floats, features: Sequence[str]) -> pd.Data
 
 @dataclass(frozen=True)
 class Surrogate:
-    """A shallow tree that imitates the predicted effect, and how well: R2 on users it was not fitted to."""
+    """A shallow tree that imitates the predicted effect, and how well: R2 on users it was not fitted to.
+
+    ``fidelity`` is a number alone where their effects hardly differ.
+    """
 
     tree: DecisionTreeRegressor
     features: tuple[str, ...]
-    fidelity: float
+    fidelity: Estimate | float
 
     def text(self) -> str:
         """The tree as indented questions, below each what a yes and what a no leads to."""
@@ -121,8 +124,12 @@ def surrogate(
     out = uniform_ids(users, "surrogate") < HELD_OUT
     tree = DecisionTreeRegressor(max_depth=depth, min_samples_leaf=0.02, random_state=0)
     tree.fit(matrix[~out], effect[~out], sample_weight=weight[~out])
-    fidelity = r2_score(effect[out], tree.predict(matrix[out]), sample_weight=weight[out])
-    return Surrogate(tree, tuple(features), float(fidelity))
+    told, kept = effect[out], weight[out]
+    spread = (told - np.average(told, weights=kept)) ** 2
+    off = (told - tree.predict(matrix[out])) ** 2
+    left = ratio(off, spread, kept, np.asarray(users)[out]) if spread.any() else 0.0
+    fidelity = Estimate(1 - left.value, 1 - left.high, 1 - left.low) if isinstance(left, Estimate) else 1 - left
+    return Surrogate(tree, tuple(features), fidelity)
 
 
 def heat_map(

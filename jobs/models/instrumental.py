@@ -76,7 +76,8 @@ def _outcome_models(
 
     columns = uplift.weighted(trials)
     model = BaseDRIVRegressor(learner=uplift.base_learner(how, seed))
-    model.fit(columns, z, trials.treated, trials.outcome, p=treated, pZ=chance, seed=seed)
+    given = {"assignment": z, "treatment": trials.treated, "y": trials.outcome}
+    model.fit(columns, **given, p=treated, pZ=chance, seed=seed)
     none, moved = np.empty(len(z)), np.empty(len(z))
     held_out = [rows for _, rows in KFold(PARTS, shuffle=True, random_state=seed).split(z)]
     for part in range(PARTS):

@@ -19,11 +19,11 @@ Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
 SPARED = 5  # candidates drawn and not shown for each random slot: five to one, and little is gained by more
 VERBS = {
-    "ecommerce": "Bought",
-    "education": "Completed",
-    "finance": "Taken up",
-    "social": "Engaged with",
-    "health": "Followed",
+    "ecommerce": "bought",
+    "education": "completed",
+    "finance": "taken up",
+    "social": "engaged with",
+    "health": "followed",
 }
 
 
@@ -78,11 +78,17 @@ class ListSettings:
     effects_hold: bool = True
     domain: str = "ecommerce"
     period: str = "weeks"
+    window: str = "7 days"  # in which the outcome counts
 
     @property
     def length(self) -> int:
         """Items of a full list."""
         return self.mix.length
+
+    @property
+    def verb(self) -> str:
+        """What a user did with an item that had an outcome."""
+        return VERBS[self.domain]
 
 
 def pick(scores: pd.DataFrame, how: ListSettings, about: ItemFacets | None = None) -> list[Picked]:
@@ -206,21 +212,36 @@ def build_lists(scores: pd.DataFrame, how: ListSettings, about: ItemFacets | Non
 
 def reason(row: Mapping[Any, Any], how: ListSettings) -> str:
     """One plain sentence: what was seen of this pair, and what showing it changes, with a 90 % interval."""
-    verb = VERBS[how.domain]
+    if row["policy"] == "relevance":
+        return f"Ranked by how likely it is anyway: {100 * row['relevance']:.0f} % within {how.window}."
     treated, control = int(row["treated"]), int(row["control"])
-    periods, without = (how.period if number != 1 else how.period.removesuffix("s") for number in (treated, control))
-    seen = f"{int(row['treated_outcomes'])} of the {treated} {periods} it was shown"
-    other = f"{int(row['control_outcomes'])} of the {control}"
+    shown, without = int(row["treated_outcomes"]), int(row["control_outcomes"])
     effect = {"value": row["effect"], "low": row["effect_low"], "high": row["effect_high"]}
     adds = f"showing it changes the probability by {points_said(effect)}"
-    if row["policy"] == "relevance":
-        return f"Ranked by how likely it is anyway: {100 * row['relevance']:.0f} % within the window."
     if treated and control:
-        said = f"{verb} in {seen} and {other} it was not; {adds}"
+        also = (" and" if without else " and never") if shown else (", but" if without else ", nor")
+        first = f"{_when(shown, treated, how.verb, f' {how.period}')} it was shown"
+        said = f"{first}{also} {_share(without, control, '')} without it"
     elif control:
-        said = f"Never shown so far, {verb.lower()} in {other} {without} without; judging by similar pairs, {adds}"
+        said = f"never shown so far, {_when(without, control, how.verb, f' {how.period}')} on record"
     elif treated:
-        said = f"{verb} in {seen} and never left out; judging by similar pairs, {adds}"
+        said = f"always shown so far, {_when(shown, treated, how.verb, f' {how.period}')} on record"
     else:
-        said = f"No {how.period} on record; judging by similar pairs, {adds}"
-    return f"Random try: {said[0].lower()}{said[1:]}." if row["policy"] == "explore" else f"{said}."
+        said = f"no {how.period} on record yet"
+    said += f"; {adds}" if treated and control else f"; judging by similar pairs, {adds}"
+    return f"Random try: {said}." if row["policy"] == "explore" else f"{said[0].upper()}{said[1:]}."
+
+
+def _when(outcomes: int, number: int, verb: str, periods: str) -> str:
+    """What was done in how many of the periods, whose name follows a space, such as ``never bought in the 4 weeks``."""
+    return f"{verb if outcomes else f'never {verb}'} {_share(outcomes, number, periods)}"
+
+
+def _share(outcomes: int, number: int, periods: str) -> str:
+    if number == 1:
+        return f"in the one{periods.removesuffix('s')}"
+    if not outcomes:
+        return f"in the {number}{periods}"
+    if outcomes == number:
+        return f"in both{periods}" if number == 2 else f"in all {number}{periods}"
+    return f"in {outcomes} of the {number}{periods}"

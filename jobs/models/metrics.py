@@ -196,17 +196,3 @@ def intervals(drawn: pd.DataFrame) -> dict[str, Estimate]:
         str(name): Estimate(float(values.iloc[0]), *map(float, np.quantile(values.iloc[1:], QUANTILES)))
         for name, values in drawn.items()
     }
-
-
-def promised(effect: Floats, score: Floats, weight: Floats, share: float = 0.1) -> float:
-    """Mean predicted effect of the best ``share`` of trials over their mean doubly robust score; 1 keeps the promise.
-
-    NaN where the score's mean is not above 0. Selection of the best makes any noisy prediction promise too much
-    ("winner's curse"; Andrews, Kitagawa and McCloskey, QJE 2024): scores it was not fitted on say by how much.
-    """
-    order = np.argsort(-effect, kind="stable")
-    best = order[np.cumsum(weight[order]) <= share * weight.sum()]
-    if not len(best):
-        return float("nan")
-    found = float(np.average(score[best], weights=weight[best]))
-    return float(np.average(effect[best], weights=weight[best])) / found if found > 0 else float("nan")

@@ -165,11 +165,6 @@ def clip(propensity: Floats, eps: float) -> Floats:
     return np.clip(propensity, eps, 1.0 - eps)
 
 
-def brier(propensity: Floats, treated: NDArray[Any], weight: Floats) -> float:
-    """Weighted mean squared error of the propensity as a forecast of treatment."""
-    return float(np.average((propensity - treated) ** 2, weights=weight))
-
-
 def effective_sample_size(weight: Floats) -> float:
     """Kish: (sum w)^2 / sum w^2."""
     return float(weight.sum() ** 2 / max(float((weight**2).sum()), 1e-12))

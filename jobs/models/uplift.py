@@ -1,7 +1,8 @@
 """Effect learners of CausalML, cross-fitted by user and taken out as plain XGBoost boosters with a recipe.
 
 Scoring needs neither CausalML nor pickle: a fold is a dictionary of boosters, and the recipe says how their outputs
-become an effect. Sources: Kunzel et al., PNAS 2019 (S, T, X); Nie and Wager, Biometrika 2021 (R); Kennedy 2020 (DR).
+become an effect. Sources: Kunzel et al., PNAS 2019 (S, T, X); Nie and Wager, Biometrika 2021 (R); Kennedy 2020 (DR);
+``forest`` for the causal forest.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from xgboost import XGBRegressor
 
-from jobs.models import prior
+from jobs.models import forest, prior
 from jobs.models.boosting import predict, to_bytes
 from jobs.models.doubly_robust import Trials
 from jobs.models.folds import threads
@@ -29,6 +30,7 @@ RECIPES = {
     "x": "e * tau_c + (1 - e) * tau_t",
     "r": "tau",
     "dr": "mean of tau_0, tau_1, tau_2",
+    "causal_forest": "tau",
 }
 
 
@@ -129,7 +131,9 @@ def fit(trials: Trials, e: Floats, how: Effects, seed: int) -> Learner:
 
 
 def fit_causalml(trials: Trials, e: Floats, how: Effects, seed: int) -> Any:
-    """A fitted CausalML learner; its feature matrix carries the weights as a last column."""
+    """A fitted CausalML learner; the feature matrix of all but the forest carries the weights as a last column."""
+    if how.learner == "causal_forest":
+        return forest.fit(trials, e, how, seed)
     from causalml.inference.meta import (
         BaseDRRegressor,
         BaseRRegressor,
@@ -173,6 +177,8 @@ def weighted(trials: Trials) -> NDArray[np.float32]:
 
 def extract(recipe: str, model: Any) -> Boosters:
     """The boosters of a fitted CausalML learner that its recipe needs."""
+    if recipe == "causal_forest":
+        return {"tau": forest.booster(model)}
     if recipe == "s":
         found = {"m": model.models[1]}
     elif recipe == "t":

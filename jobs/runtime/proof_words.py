@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from jobs.runtime.figure_words import Figure, points_said, said
+from jobs.runtime.figure_words import Figure, points_said, said, share_said
 
 GAIN = "ope_gain_over_relevance_rule_dr"  # of ranking by effect over ranking by relevance, on past trials
 
@@ -19,7 +19,7 @@ def proofs(figures: Mapping[str, Figure]) -> list[str]:
     if (share := alone.get("value")) is not None:
         short = "; for most single pairs of user and item the log is too short to prove anything" if share < 0.5 else ""
         sentences.append(
-            f"Of the places ranked by effect, {100 * share:.1f} % have an interval above zero of their own{short}."
+            f"Of the places ranked by effect, {share_said(alone)} have an interval above zero of their own{short}."
         )
     if gain.get("low") is not None:
         sentences.append(ranking(gain)[1])

@@ -20,6 +20,7 @@ from jobs.runtime.figure_words import (
     points_between,
     points_said,
     share,
+    share_said,
 )
 from jobs.runtime.proof_words import GAIN, ranking
 from jobs.runtime.report_words import ESTIMATORS, JUDGED, LEARNERS, OFF_POLICY
@@ -184,6 +185,7 @@ def causes(document: Document) -> dict[str, Any]:
         "caption": "How to read it: how far a feature moves the predicted effect of a trial up or down, on average "
         f"over {found['trials']:,} trials (SHAP values). It says what the model leans on, not what causes what.",
     }
+    told = {name: None if value is None else max(value, 0.0) for name, value in tree["fidelity"].items()}
     leaves = [node["effect"] for node in tree["nodes"] if "left" not in node]
     surrogate = {
         "svg": diagrams.surrogate_tree(tree["nodes"]),
@@ -191,7 +193,7 @@ def causes(document: Document) -> dict[str, Any]:
         f"{points(max(leaves))}.",
         "caption": "How to read it: start at the top, go left where the answer is yes; a leaf says the mean predicted "
         "effect in percentage points and its share of the trials. It asks only for what people know, and explains "
-        f"{share(max(tree['fidelity'], 0), 0)} of the variance of the effect for users it was not fitted to: the rest "
+        f"{share_said(told)} of the variance of the effect for users it was not fitted to: the rest "
         "of the effect does not follow from these questions.",
     }
     return {"importance": importance, "surrogate": surrogate, "rules": tree["text"], **_heat_map(document["heat_map"])}

@@ -20,7 +20,7 @@ from jobs.runtime.figure_words import (
     points_between,
     points_said,
     said,
-    share,
+    share_said,
 )
 from jobs.runtime.report_parts import records
 from jobs.runtime.report_words import METHODS, REFUTATIONS
@@ -60,7 +60,7 @@ def uplift_plots(record: Mapping[str, Any], eps: float) -> dict[str, Any]:
         hist = record["overlap"]
         out["overlap"] = {
             "svg": plots.overlap(hist["edges"], hist["control"], hist["treated"], eps),
-            "summary": f"Propensity of shown and not shown trials; {share(known['overlap_share']['value'], 0)} of the "
+            "summary": f"Propensity of shown and not shown trials; {share_said(known['overlap_share'])} of the "
             f"trials lie between {eps:g} and {1 - eps:g}.",
             "caption": "How to read it: effects can only be learnt where both lines have height; left of the first "
             "and right of the second dotted line there is no overlap and nothing is identified.",

@@ -187,19 +187,20 @@ class CausalGraph(Settings):
         return self
 
 
-Compared = Literal["s", "t", "x", "r", "dr", "causal_forest", "item_difference", "pair_difference"]
+Learner = Literal["s", "t", "x", "r", "dr", "causal_forest"]
+Compared = Literal[Learner, "item_difference", "pair_difference"]
 
 
 class Effects(Settings):
     """The effect engine."""
 
-    learner: Literal["s", "t", "x", "r", "dr"] = Field("t", description="CausalML learner that corrects the prior")
+    learner: Learner = Field("t", description="CausalML learner that corrects the prior")
     compare: tuple[Compared, ...] = Field(
         get_args(Compared), description="learners judged beside it every night; an empty list for none"
     )
     folds: int = Field(4, ge=2, le=10, description="folds of users: nobody is predicted by a model that saw them")
     trees: int = Field(60, ge=1, description="trees of a base learner")
-    max_depth: int = Field(3, ge=1, le=10, description="depth of a tree")
+    max_depth: int = Field(3, ge=1, le=10, description="depth of a tree; those of a causal forest are twice as deep")
     learning_rate: float = Field(0.3, gt=0, le=1, description="share of each tree that is added")
     max_trials: int = Field(1_000_000, ge=1_000, description="trials the learner sees, sampled with known weights")
     overlap_eps: float = Field(0.02, gt=0, lt=0.5, description="a propensity outside [eps, 1-eps] is no overlap")

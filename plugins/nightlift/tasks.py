@@ -117,7 +117,7 @@ def doc(task_id: str, site: str) -> str:
         back = f"Nothing to roll back: readers see nothing of a night before `publish`. After it: {back}"
     return (
         f"**What:** {what}\n\n"
-        f"**When it fails:** {fails} Wrong data and a wrong set-up are not retried; anything else is, once.\n\n"
+        f"**When it fails:** {fails} Wrong data and a wrong set-up are not retried; anything else is, twice.\n\n"
         "**Rerun:** clear the task in Airflow with those after it, or by hand "
         f"`python -m jobs.{task_id} --site {site} --date YYYY-MM-DD`. A rerun replaces its rows, it never doubles "
         "them.\n\n"

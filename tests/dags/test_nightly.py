@@ -64,6 +64,7 @@ def test_a_service_that_is_away_for_a_minute_costs_no_night(monkeypatch: pytest.
     tasks = [task for dag in dags.values() for task in dag.tasks]
     assert {task.task_id for task in tasks} == {*EDGES, "tune_models"}
     for task in tasks:
+        assert task.retries == 2 and "anything else is, twice" in task.doc_md
         assert not task.retry_exponential_backoff, "whose first delays are shorter"
         assert task.retries * task.retry_delay > AWAY, f"{task.task_id} fails for good too soon"
 

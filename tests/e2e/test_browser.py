@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote
 
 import pytest
 import requests
@@ -76,9 +76,15 @@ def test_the_search_of_the_docs_compares_nights_in_mlflow(page: person.Page, nig
     (search,) = re.findall(r"`http://127.0.0.1:5000/#/experiments/1/(runs\?[^`]*)`", MLFLOW.read_text(encoding="utf-8"))
     server = night.address("mlflow_uri")
     found = requests.get(f"{server}/api/2.0/mlflow/experiments/get-by-name?experiment_name=corner", timeout=30).json()
-    page.goto(f"{server}/#/experiments/{found['experiment']['experiment_id']}/{search}")
+    experiment = found["experiment"]["experiment_id"]
+    page.goto(f"{server}/#/experiments/{experiment}/{search}")
     person.expect(page.get_by_text("corner 2024-03-04").first).to_be_visible(timeout=30_000)
     person.expect(page.get_by_text("uplift", exact=True)).to_have_count(0)  # a task's run
+    (asked,) = parse_qs(search.partition("?")[2])["searchFilter"]
+    wanted = {"experiment_ids": [experiment], "filter": asked}
+    runs = requests.post(f"{server}/api/2.0/mlflow/runs/search", json=wanted, timeout=30).json()["runs"]
+    names = {run["info"]["run_name"] for run in runs}
+    assert "corner 2024-03-04" in names and all(name.startswith("corner ") for name in names)
 
 
 def field(form: person.Locator, description: str) -> person.Locator:
@@ -114,11 +120,13 @@ def test_the_form_sends_every_param_that_is_filled_in(page: person.Page, night: 
 
 def test_a_tasks_details_link_to_its_run_in_mlflow(page: person.Page, night: Night) -> None:
     run = night.airflow("/api/v2/dags/nightly_corner/dagRuns?order_by=run_after")["dag_runs"][0]
-    task = f"/dags/nightly_corner/runs/{quote(run['dag_run_id'])}/tasks/train_uplift/details"
-    page.goto(night.address("airflow_url") + task)
+    name = quote(run["dag_run_id"], safe="")
+    page.goto(f"{night.address('airflow_url')}/dags/nightly_corner/runs/{name}/tasks/train_uplift/details")
     with page.expect_popup() as opened:
         page.get_by_role("link", name="MLflow run").click()
     person.expect(opened.value.get_by_role("heading", name="uplift", exact=True)).to_be_visible(timeout=30_000)
+    told = f"/api/v2/dags/nightly_corner/dagRuns/{name}/taskInstances/train_uplift/xcomEntries/mlflow_run_id"
+    assert night.airflow(told)["value"].strip('"') in opened.value.url  # Airflow keeps JSON
 
 
 def test_in_airflows_navigation_the_page_has_its_colours_and_opens_links_outside_its_frame(

@@ -172,13 +172,32 @@ def test_same_night_draws_the_same_lists():
     pd.testing.assert_frame_equal(lists.build_lists(scores(20), HOW)[0], lists.build_lists(scores(20), HOW)[0])
 
 
-def test_reason_is_one_plain_sentence():
-    row = {"policy": "adjusted", "treated": 4, "treated_outcomes": 3, "control": 8, "control_outcomes": 1}
-    row |= {"effect": 0.021, "effect_low": 0.004, "effect_high": 0.039, "relevance": 0.4}
-    assert lists.reason(row, HOW) == (
-        "Bought in 3 of the 4 weeks it was shown and 1 of the 8 it was not; "
-        "showing it changes the probability by +2.10 pp (90 % interval +0.40 to +3.90 pp)."
-    )
+EFFECT = "showing it changes the probability by +2.10 pp (90 % interval +0.40 to +3.90 pp)."
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ((4, 3, 8, 1), "Bought in 3 of the 4 weeks it was shown and in 1 of the 8 without it; "),
+        ((1, 1, 8, 0), "Bought in the one week it was shown and never in the 8 without it; "),
+        ((2, 2, 1, 1), "Bought in both weeks it was shown and in the one without it; "),
+        ((1, 0, 3, 3), "Never bought in the one week it was shown, but in all 3 without it; "),
+        ((4, 0, 1, 0), "Never bought in the 4 weeks it was shown, nor in the one without it; "),
+        ((0, 0, 1, 1), "Never shown so far, bought in the one week on record; judging by similar pairs, "),
+        ((0, 0, 8, 0), "Never shown so far, never bought in the 8 weeks on record; judging by similar pairs, "),
+        ((1, 0, 0, 0), "Always shown so far, never bought in the one week on record; judging by similar pairs, "),
+        ((0, 0, 0, 0), "No weeks on record yet; judging by similar pairs, "),
+    ],
+)
+def test_reason_is_one_plain_sentence(counts, said):
+    names = ("treated", "treated_outcomes", "control", "control_outcomes")
+    row = dict(zip(names, counts, strict=True)) | {"policy": "adjusted", "relevance": 0.4}
+    row |= {"effect": 0.021, "effect_low": 0.004, "effect_high": 0.039}
+    assert lists.reason(row, HOW) == said + EFFECT
+    random = lists.reason(row | {"policy": "explore"}, HOW)
+    assert random == f"Random try: {said[0].lower()}{said[1:]}{EFFECT}"
+    anyway = lists.reason(row | {"policy": "relevance"}, HOW)
+    assert anyway == "Ranked by how likely it is anyway: 40 % within 7 days."
 
 
 def test_a_site_without_hold_out_and_exploration_gives_everyone_the_adjusted_list_with_certainty():

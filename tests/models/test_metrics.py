@@ -92,26 +92,6 @@ def test_surprise_is_in_bits_and_that_of_one_user_where_there_was_none():
     assert metrics.surprise([0], 8).tolist() == [3.0]
 
 
-def test_a_right_effect_keeps_its_promise_and_a_noisy_one_promises_more():
-    rng = np.random.default_rng(0)
-    truth = rng.normal(0.05, 0.05, 40_000)
-    score, weight = truth + rng.normal(0, 0.1, 40_000), rng.uniform(0.5, 2.0, 40_000)
-    assert metrics.promised(truth, score, weight) == pytest.approx(1.0, abs=0.05)
-    assert metrics.promised(truth + rng.normal(0, 0.1, 40_000), score, weight) > 1.5
-
-
-def test_a_promise_is_about_the_best_share_by_weight():
-    effect, score, weight = np.array([0.2, 0.4, 0.1]), np.array([0.1, 0.1, 0.0]), np.array([1.0, 1.0, 2.0])
-    assert metrics.promised(effect, score, weight, 0.25) == pytest.approx(4.0)
-    assert metrics.promised(effect, score, weight, 0.5) == pytest.approx(3.0)
-
-
-def test_a_promise_is_nan_where_nothing_is_found():
-    one = np.ones(100)
-    assert np.isnan(metrics.promised(one, -one, one))
-    assert np.isnan(metrics.promised(one[:1], one[:1], one[:1]))  # no trial fits the share
-
-
 def test_a_figure_comes_back_from_its_document():
     for figure in (metrics.Estimate(0.2, 0.1, 0.4), 0.3):
         assert metrics.of_document(metrics.as_document(figure)) == figure

@@ -1,7 +1,5 @@
 """Hidden confounding of known strength: the bound for that strength covers the truth, the plain interval does not."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -9,44 +7,11 @@ from scipy.optimize import linprog
 
 from jobs.models import estimators, sensitivity
 from jobs.models.doubly_robust import Trials
-from jobs.models.estimators import Nuisance
-from jobs.models.folds import fold_of
 from jobs.models.metrics import Estimate
 from jobs.models.sensitivity import Residuals
-from tests.models.worlds import HOW, fit
+from tests.models.worlds import EFFECT, STRENGTH, fit, hidden
 
-STRENGTH, EFFECT = 2.0, 0.05
 ROWS = 20_000
-
-
-@dataclass(frozen=True)
-class Hidden:
-    """Trials whose hidden binary cause moves the odds of being shown by exactly ``STRENGTH``, up or down."""
-
-    trials: Trials
-    nuisance: Nuisance
-    cause: NDArray[np.bool_]
-    propensity: NDArray[np.float64]
-
-
-def hidden(seed: int, effect: float = EFFECT, harm: float = 0.2) -> Hidden:
-    """The outcome's probability is 0.2, ``harm`` more with the cause, ``effect`` more if shown; models are the truth
-    given the feature alone."""
-    rng = np.random.default_rng(seed)
-    feature = rng.random(ROWS)
-    e = 0.3 + 0.4 * feature
-    odds = e / (1 - e)
-    up, down = (odds * factor / (1 + odds * factor) for factor in (STRENGTH, 1 / STRENGTH))
-    share = (e - down) / (up - down)
-    cause = rng.random(ROWS) < share
-    propensity = np.where(cause, up, down)
-    treated = (rng.random(ROWS) < propensity).astype(np.int32)
-    outcome = (rng.random(ROWS) < 0.2 + harm * cause + effect * treated).astype(float)
-    users = np.arange(ROWS).astype(str).astype(object)
-    matrix = feature[:, None].astype(np.float32)
-    trials = Trials(matrix, treated, outcome, np.ones(ROWS), users, fold_of(users, HOW.folds))
-    seen = [0.2 + harm * share * (1 - up) / (1 - e), 0.2 + effect + harm * share * up / e]
-    return Hidden(trials, Nuisance(e, *seen), cause, propensity)
 
 
 def test_bound_for_the_true_strength_covers_the_truth_and_the_plain_interval_does_not():

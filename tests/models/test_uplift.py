@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from jobs.models import boosting, prior, propensity, uplift
+from jobs.models import boosting, forest, prior, propensity, uplift
 from jobs.models.folds import fold_of
 from jobs.models.prior import Posterior
 from jobs.tables.contracts import FEATURES, USER_FEATURES
@@ -33,12 +33,12 @@ def test_training_twice_gives_the_same_bytes():
     assert first == second and all(first.folds)
 
 
-@pytest.mark.parametrize("learner", ["t", "x", "dr"])
+@pytest.mark.parametrize("learner", ["t", "x", "dr", "causal_forest"])
 def test_machines_with_more_threads_learn_the_same_to_the_last_byte(learner, monkeypatch):
     planted = plant(0.2, 3_000)
     how, learnt = QUICK.model_copy(update={"learner": learner}), []
     for count in (1, 5):
-        for module in (uplift, boosting, propensity):
+        for module in (uplift, forest, boosting, propensity):
             monkeypatch.setattr(module, "threads", lambda count=count: count)
         t = planted.trials
         boosters, e = propensity.fit(t.matrix, t.treated, t.weight, t.fold, how, 0)

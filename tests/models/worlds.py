@@ -14,6 +14,7 @@ from jobs.runtime.site import Effects
 
 HOW = Effects(trees=40, max_depth=3, learning_rate=0.1, overlap_eps=0.02)
 PER_USER = 20
+STRENGTH, EFFECT = 2.0, 0.05  # of the hidden cause of ``hidden``, and of showing there
 
 
 @dataclass(frozen=True)
@@ -61,3 +62,33 @@ def world(seed: int, users: int = 3_000, scale: float = 1.0, hidden: float = 0.0
     mean = float(effect.mean())
     overlap = float(np.average(effect, weights=known * (1 - known)))
     return World(trials, item.astype(str).astype(object), instrument, {ALL: mean, OVERLAP: overlap, MOVED: mean})
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """Trials whose hidden binary cause moves the odds of being shown by exactly ``STRENGTH``, up or down."""
+
+    trials: Trials
+    nuisance: Nuisance
+    cause: NDArray[np.bool_]
+    propensity: NDArray[np.float64]
+
+
+def hidden(seed: int, effect: float = EFFECT, harm: float = 0.2, rows: int = 20_000) -> Hidden:
+    """The outcome's probability is 0.2, ``harm`` more with the cause, ``effect`` more if shown; models are the truth
+    given the feature alone."""
+    rng = np.random.default_rng(seed)
+    feature = rng.random(rows)
+    e = 0.3 + 0.4 * feature
+    odds = e / (1 - e)
+    up, down = (odds * factor / (1 + odds * factor) for factor in (STRENGTH, 1 / STRENGTH))
+    share = (e - down) / (up - down)
+    cause = rng.random(rows) < share
+    propensity = np.where(cause, up, down)
+    treated = (rng.random(rows) < propensity).astype(np.int32)
+    outcome = (rng.random(rows) < 0.2 + harm * cause + effect * treated).astype(float)
+    users = np.arange(rows).astype(str).astype(object)
+    matrix = feature[:, None].astype(np.float32)
+    trials = Trials(matrix, treated, outcome, np.ones(rows), users, fold_of(users, HOW.folds))
+    seen = [0.2 + harm * share * (1 - up) / (1 - e), 0.2 + effect + harm * share * up / e]
+    return Hidden(trials, Nuisance(e, *seen), cause, propensity)

@@ -19,7 +19,7 @@ HOSTILE = "<script>alert(1)</script>"
 EXPERIMENT = "7"
 PROOFS = (  # of small_night.HEADLINE
     "+4.00 to +6.00 pp): that is proved.",
-    "12.5 % have an interval above zero of their own",
+    "12.5 % (90 % interval 10.0 to 15.0 %) have an interval above zero of their own",
     "ranking by effect brings more than ranking by relevance",
 )
 

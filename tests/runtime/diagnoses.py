@@ -47,7 +47,7 @@ DIAGNOSIS: dict[str, Any] = {
     },
     "importance": {"trials": 5_000, "feature": ["posterior", "gap_ratio"], "contribution": [0.0027, 0.0005]},
     "surrogate": {
-        "fidelity": 0.768,
+        "fidelity": figure(0.768, 0.7, 0.83),
         "text": "category is <milk>? yes:",
         "nodes": [
             {"effect": 0.01, "share": 1.0, "feature": "price", "threshold": 2.62, "left": 1, "right": 2},

@@ -1,5 +1,6 @@
 """The pages of a night and of all nights: what they link, count and order; the same files give the same page."""
 
+import re
 from datetime import date
 from html.parser import HTMLParser
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from jobs.runtime import pages
 
+ROOT = Path(__file__).resolve().parents[2]
 DAY = date(2024, 1, 8)
 
 
@@ -119,3 +121,15 @@ def test_pages_need_nothing_from_elsewhere(docs: Path, template: str):
     for word in ("<script", "<link", "<img", "@import", "http://", "https://"):
         assert word not in page, word
     assert "prefers-color-scheme: dark" in page and "width=device-width" in page
+
+
+def test_a_table_scrolls_in_a_box_of_its_own_or_becomes_cards_where_the_window_is_narrow() -> None:
+    """The browser tests hold that no page of a night is wider than 390 pixels; this is so for tables it has not."""
+    box = re.compile(r'<div class="scroll" role="region" aria-label="[^>]+" tabindex="0">$')
+    found = 0
+    for template in [*ROOT.glob("jobs/templates/*.j2"), *ROOT.glob("plugins/nightlift/templates/*.j2")]:
+        before, *after = re.split(r"(<table[^>]*>)", template.read_text(encoding="utf-8"))
+        for table, rest in zip(after[::2], after[1::2], strict=True):
+            assert table == '<table class="cards">' or box.search(before), f"{template.name}: {table}"
+            before, found = rest, found + 1
+    assert found > 20

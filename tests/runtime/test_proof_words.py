@@ -13,9 +13,7 @@ def test_the_average_may_be_proved_while_single_pairs_and_the_ranking_are_not() 
         {"average_effect": AVERAGE, "list_proved_share": FEW, GAIN: {"value": -0.0001, "low": -0.0002, "high": 0.0001}}
     )
     assert average.endswith("showing an item adds +0.35 pp (90 % interval +0.23 to +0.47 pp): that is proved.")
-    assert single.startswith(
-        "Of the places ranked by effect, 12.5 % have an interval above zero of their own; for most"
-    )
+    assert ", 12.5 % (90 % interval 10.0 to 15.0 %) have an interval above zero of their own; for most" in single
     assert "ranking by effect brings no proved gain over ranking by relevance" in ranked
     assert "-0.00010 (90 % interval -0.00020 to 0.00010) outcomes a trial" in ranked
 
@@ -28,8 +26,8 @@ def test_an_average_across_zero_or_below_it_is_not_said_to_help() -> None:
 
 
 def test_where_most_single_pairs_are_proved_the_log_is_not_called_short() -> None:
-    (single,) = proofs({"list_proved_share": FEW | {"value": 0.9}})
-    assert single == "Of the places ranked by effect, 90.0 % have an interval above zero of their own."
+    (single,) = proofs({"list_proved_share": {"value": 0.9, "low": 0.88, "high": 0.92}})
+    assert single.endswith(", 90.0 % (90 % interval 88.0 to 92.0 %) have an interval above zero of their own.")
 
 
 @pytest.mark.parametrize(

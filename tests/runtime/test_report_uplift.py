@@ -12,7 +12,7 @@ from tests.runtime.diagnoses import figure
 UPLIFT: dict[str, Any] = {
     "metrics": {
         "qini": figure(0.01, 0.005, 0.02),
-        "overlap_share": figure(0.9),
+        "overlap_share": figure(0.9, 0.88, 0.92),
         "balance_before": figure(0.5),
         "balance_after": figure(0.05),
     },
@@ -39,7 +39,9 @@ def test_every_plot_says_how_to_read_it_and_has_a_sentence_for_who_cannot_see_it
     assert "0.0100 (90 % interval 0.0050 to 0.0200)" in drawn["qini"]["caption"]
     assert "predicted +30.00 pp, found +20.00 pp (90 % interval +15.00 to +25.00 pp)" in drawn["tenths"]["caption"]
     assert "in 1 of 2 tenths the prediction lies in the interval" in drawn["tenths"]["summary"]
-    assert "90 % of the trials lie between 0.02 and 0.98" in drawn["overlap"]["summary"]
+    assert (
+        "90.0 % (90 % interval 88.0 to 92.0 %) of the trials lie between 0.02 and 0.98" in drawn["overlap"]["summary"]
+    )
 
 
 def test_a_record_without_points_has_no_plot():
