@@ -13,8 +13,8 @@ from jobs.runtime.args import JobArgs, run
 from jobs.runtime.errors import DataError
 from jobs.runtime.spark import by_user, cached, spark_session
 from jobs.tables import contracts
-from jobs.tables.lake import Lake
-from jobs.transforms import calendar, features, pairs, profiles, shown, trials
+from jobs.tables.lake import FIRST_DAY, Lake
+from jobs.transforms import calendar, features, pairs, preferences, profiles, shown, trials
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     lake = Lake(job)
     with spark_session(job, "build_features") as spark:
         _write_days(job, lake, spark)
+        _write_times(job, lake, spark)
         _write_periods(job, lake, spark)
         _write_features(job, lake, spark)
         _write_profiles(job, lake, spark)
@@ -43,6 +44,17 @@ def _write_days(job: JobArgs, lake: Lake, spark: SparkSession) -> None:
         calendar.as_of_days(job.site, job.date)[0] - timedelta(days=pairs.SHOWN_DAYS),
     )
     lake.write_spark(contracts.PAIR_SHOWN_DAYS, table, inputs=[contracts.EXPOSURES])
+
+
+def _write_times(job: JobArgs, lake: Lake, spark: SparkSession) -> None:
+    """Times of the days whose events changed since the last night that counted them: at first, of all."""
+    before = lake.dates(contracts.USER_TIMES)
+    nights = [night for night in [*lake.dates(contracts.INTERACTIONS), job.date] if not before or night > before[-1]]
+    covers = [lake.manifest(contracts.INTERACTIONS, night)["covers"] for night in nights]
+    start = min(date.fromisoformat(days[0]) if days else FIRST_DAY for days in covers)
+    events = lake.read_spark(spark, contracts.INTERACTIONS).where(F.col("event_day") >= F.lit(start))
+    table = preferences.user_times(events).repartition(1).sortWithinPartitions(*contracts.USER_TIMES.key)
+    lake.write_spark(contracts.USER_TIMES, table, covers=(start, job.date), inputs=[contracts.INTERACTIONS])
 
 
 def _write_periods(job: JobArgs, lake: Lake, spark: SparkSession) -> None:
@@ -83,10 +95,11 @@ def _write_profiles(job: JobArgs, lake: Lake, spark: SparkSession) -> None:
         )
         ordered = found.repartition(1).sortWithinPartitions("as_of", "kind", "id")
         lake.write_spark(contracts.FACTORS, ordered, inputs=[contracts.PAIR_DAYS])
+    times = lake.read_spark(spark, contracts.USER_TIMES)
     table = profiles.profiles(
         users,
         lake.read_spark(spark, contracts.USER_FEATURE_TABLE),
-        days,
+        preferences.preferences(days, items, times, job.date, job.site.ranking.brand, settings.time_zone),
         lake.read_spark(spark, contracts.FACTORS),
         job.date,
         settings.segments,
@@ -95,7 +108,14 @@ def _write_profiles(job: JobArgs, lake: Lake, spark: SparkSession) -> None:
     lake.write_spark(
         contracts.USER_PROFILES,
         table.repartition(1).sortWithinPartitions("user_id"),
-        inputs=[contracts.USERS, contracts.USER_FEATURE_TABLE, contracts.FACTORS],
+        inputs=[
+            contracts.USERS,
+            contracts.ITEMS,
+            contracts.PAIR_DAYS,
+            contracts.USER_TIMES,
+            contracts.USER_FEATURE_TABLE,
+            contracts.FACTORS,
+        ],
     )
 
 

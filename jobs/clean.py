@@ -53,6 +53,8 @@ def _clean(job: JobArgs, lake: Lake, spark: SparkSession, bounds: clean.Bounds) 
             frame = clean.users(raw) if table is contracts.USERS else clean.items(raw, bounds)
         else:
             known = (lake.read_spark(spark, contracts.USERS), lake.read_spark(spark, contracts.ITEMS))
+            if table is contracts.INTERACTIONS:
+                raw = clean.with_channel(raw, job.site.profiles.channel)
             check = clean.interactions if table is contracts.INTERACTIONS else clean.exposures
             earlier = lake.read_before(spark, table, covers[0]) if covers else None
             frame = check(raw, *known, bounds, earlier)

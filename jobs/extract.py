@@ -80,9 +80,10 @@ def check(args: JobArgs, connection: warehouse.adbc.Connection) -> dict[str, dic
         if not found:
             raise DataError(f"{_where(args, table)}: there is no such table; load it with `python -m jobs load`")
         wrong = raw.problems(table, found)
-        value = args.site.outcome.value
-        if table is RAW_INTERACTIONS and value and value not in found:
-            wrong.append(f"missing column {value}, which outcome.value names")
+        named = {"outcome.value": args.site.outcome.value, "profiles.channel": args.site.profiles.channel}
+        for key, column in named.items() if table is RAW_INTERACTIONS else ():
+            if column and (column not in found or column in raw.RESERVED):
+                wrong.append(f"missing column {column}, which {key} names")
         if wrong:
             raise DataError(
                 f"{_where(args, table)}: {'; '.join(wrong)}; mend the table, or name a raw_schema with a view that does"

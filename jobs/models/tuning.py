@@ -23,6 +23,7 @@ OWN = "own"  # marks the trial of the site's own settings
 VARIETY = "variety"  # mean share of a list's places that bring a category of their own
 LESS = 0.99  # of the own settings' variety is as good as it
 DEPTHS, RATES, WEIGHTS = (3, 9), (0.03, 0.3), (0.05, 0.6)
+RANKING_ROUNDS = (0, 120)
 
 Params = dict[str, object]
 
@@ -38,6 +39,8 @@ def suggest(trial: optuna.trial.BaseTrial, site: Site, retrieval: bool) -> Recip
         "learning_rate": trial.suggest_float("learning_rate", *RATES, log=True),
         "label_windows": trial.suggest_int("label_windows", 2, site.ranker.label_windows),
     }
+    if learner["objective"] == "binary:logistic":  # of rank:ndcg all trees are
+        learner["ranking_rounds"] = trial.suggest_int("ranking_rounds", *RANKING_ROUNDS)
     chosen = [
         name for name in SOURCES if name in ALWAYS or not retrieval or trial.suggest_categorical(name, [True, False])
     ]
@@ -62,6 +65,8 @@ def own_params(site: Site, retrieval: bool) -> Params:
         "label_windows": how.label_windows,
         "variety": lists_.variety,
     }
+    if how.objective == "binary:logistic":
+        own["ranking_rounds"] = int(np.clip(how.ranking_rounds, *RANKING_ROUNDS))
     if lists_.variety != "none":
         own["variety_weight"] = float(np.clip(lists_.variety_weight, *WEIGHTS))
     return own | ({name: True for name in SOURCES if name not in ALWAYS} if retrieval else {})

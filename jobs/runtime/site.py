@@ -8,6 +8,7 @@ from collections.abc import Hashable
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
+from zoneinfo import available_timezones
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -37,8 +38,15 @@ def _is_cron_field(text: str, allowed: tuple[int, int, str]) -> bool:
     return all(pieces) and all(known)
 
 
+def _zone(value: str) -> str:
+    if value not in available_timezones():
+        raise ValueError("must be a time zone of the IANA database, such as 'Europe/Berlin'")
+    return value
+
+
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Cron = Annotated[str, AfterValidator(_cron)]
+Zone = Annotated[str, AfterValidator(_zone)]
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
 EventType = Annotated[str, Field(min_length=1, max_length=100)]
 Edge = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47} -> [a-z][a-z0-9_]{0,47}$")]
@@ -111,11 +119,15 @@ class Opinions(Settings):
 
 
 class Profiles(Settings):
-    """User profiles: segments by clustering, factors by matrix factorisation."""
+    """User profiles: segments by clustering, factors by matrix factorisation, preferences and habits."""
 
     segments: int = Field(6, ge=2, le=50, description="segments at most; as many are made as give the best silhouette")
     factors: int = Field(32, ge=2, le=256, description="latent factors of users and items")
     factor_iterations: int = Field(6, ge=1, le=50, description="rounds of the factorisation")
+    time_zone: Zone = Field("UTC", description="by whose clock parts of the day and weekdays are told")
+    channel: Identifier | None = Field(
+        None, description="interactions column with where an event happened, such as a store or an app; default: none"
+    )
 
 
 class Candidates(Settings):

@@ -190,8 +190,9 @@ ITEMS = Table(
 INTERACTIONS = Table(
     "interactions",
     "Clean events. Of a user's votes for an item on a day the last is kept, votes says how many there were; valence is "
-    "what a rating or a comment says, from -1 to 1, null where nobody knows.",
-    _INTERACTION | {"event_day": "date", "votes": "int32?", "valence": "float64?"},
+    "what a rating or a comment says, from -1 to 1, null where nobody knows; channel is the column profiles.channel "
+    "names.",
+    _INTERACTION | {"event_day": "date", "votes": "int32?", "valence": "float64?", "channel": "string?"},
     ("event_id",),
     False,
     "event_day",
@@ -250,6 +251,14 @@ PAIR_SHOWN_DAYS = Table(
     "Days on which an item was shown to a user: bit b of word w of days is 60 w + b + 1 days before the run date.",
     {"user_id": "string", "item_id": "string", "days": "int64s"},
     ("user_id", "item_id"),
+)
+USER_TIMES = Table(
+    "user_times",
+    "Events of a user by day, quarter of an hour (UTC, 0 is the first of the day) and channel.",
+    {"user_id": "string", "event_day": "date", "quarter": "int32", "channel": "string?", "events": "int64"},
+    ("user_id", "event_day", "quarter", "channel"),
+    False,
+    "event_day",
 )
 USER_PROFILES = Table(
     "user_profiles",

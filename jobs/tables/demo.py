@@ -4,8 +4,8 @@
   bought by at least 20 households). Brand share and median price come from sales before 2017-12-03 only, the demo's
   run date, so that no item attribute knows what came after it.
 * **users**: every household with a purchase, with the demographics of the 801 that gave them.
-* **interactions**: one ``purchase`` per basket and item; ``coupon_redemption`` on the item most of the coupon's
-  products belong to, dated noon UTC of its day.
+* **interactions**: one ``purchase`` per basket and item, with its store; ``coupon_redemption`` on the item most of the
+  coupon's products belong to, dated noon UTC of its day.
 * **exposures**: one per household, item and week in which a store the household visited had the item in its mailer
   or on display, dated at the first such visit. Only weeks from 30 (2017-07-17) on are loaded: 13 million rows, not 28
   million, and they hold all the history the first run date looks back on.
@@ -103,7 +103,8 @@ _ROWS = {
         SELECT 'p-' || l.basket_id || '-' || n.item_number AS event_id, l.household_id::VARCHAR AS user_id,
                l.item_id, 'purchase' AS event_type, min(l.transaction_timestamp)::TIMESTAMPTZ AS event_ts,
                round(sum(l.sales_value), 2)::DOUBLE AS value, sum(l.quantity)::DOUBLE AS quantity,
-               l.basket_id::VARCHAR AS session_id, round(sum(l.retail_disc), 2)::DOUBLE AS retail_disc,
+               l.basket_id::VARCHAR AS session_id, min(l.store_id)::VARCHAR AS store,
+               round(sum(l.retail_disc), 2)::DOUBLE AS retail_disc,
                round(sum(l.coupon_disc), 2)::DOUBLE AS coupon_disc
         FROM lines AS l JOIN numbered AS n USING (item_id)
         GROUP BY l.basket_id, l.household_id, l.item_id, n.item_number
@@ -111,7 +112,7 @@ _ROWS = {
         SELECT 'c-' || r.household_id || '-' || r.coupon_upc || '-' || r.campaign_id || '-'
                    || strftime(r.redemption_date, '%j'),
                r.household_id::VARCHAR, c.item_id, 'coupon_redemption',
-               (r.redemption_date::DATE + INTERVAL 12 HOUR)::TIMESTAMPTZ, NULL, count(*)::DOUBLE, NULL, NULL, NULL
+               (r.redemption_date::DATE + INTERVAL 12 HOUR)::TIMESTAMPTZ, NULL, count(*)::DOUBLE, NULL, NULL, NULL, NULL
         FROM source_coupon_redemptions AS r JOIN coupon_items AS c USING (coupon_upc, campaign_id)
         JOIN numbered AS n ON n.item_id = c.item_id
         WHERE r.household_id IN (SELECT household_id FROM source_transactions)

@@ -375,6 +375,9 @@ class Lake:
         whole = frames[0]
         for frame in frames[1:]:
             whole = whole.unionByName(frame, allowMissingColumns=True)
+        for name, kind in table.columns.items():
+            if kind.endswith("?") and name not in whole.columns:  # nights of before there was such a column
+                whole = whole.withColumn(name, F.lit(None).cast(SPARK[kind.rstrip("?")]))
         table.check_columns(dict(whole.dtypes), f"the lake ({self.root}/{table.name})")
         return whole
 

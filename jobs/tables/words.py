@@ -62,7 +62,9 @@ MART = {
     "overlap_share": "share of trials in which both might have happened",
     "segment": "number of the user's segment",
     "segment_label": "the segment in words",
-    "preferences": "JSON: categories and their shares of the user's outcomes",
+    "preferences": "JSON: a list of what the user likes and when and where he comes, lately more than long ago: a "
+    "`category`, `brand`, `part_of_day`, `weekday` or `channel` with its `share`, or the `price_position` of what he "
+    "takes in its categories, from 0 (cheapest) to 1",
     "factors": "JSON: latent factors",
     "metric": "name of the figure",
     "value": "its value",

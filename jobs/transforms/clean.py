@@ -56,12 +56,19 @@ def items(raw: DataFrame, bounds: Bounds) -> DataFrame:
     )
 
 
+def with_channel(raw: DataFrame, name: str | None) -> DataFrame:
+    """Raw events with the column ``name`` as their ``channel``; null where it says nothing, or none is named."""
+    said = F.lit(None).cast("string") if name is None else _named(name).cast("string")
+    return raw.withColumn("channel", F.when(F.trim(said) != "", said))
+
+
 def interactions(
     raw: DataFrame, user_ids: DataFrame, item_ids: DataFrame, bounds: Bounds, earlier: DataFrame | None = None
 ) -> DataFrame:
     """Events with ``event_day`` and ``reason``; ``user_ids`` and ``item_ids`` are the believed users and items.
 
-    An event that is among the ``earlier``, of days that are not read again, is a duplicate of it.
+    ``raw`` is ``with_channel``. An event that is among the ``earlier``, of days that are not read again, is a duplicate
+    of it.
     """
     keys = ["event_id", "user_id", "item_id", "event_type", "event_ts"]
     marked = _not_again(_first_of_key(raw, "event_id", keys[1:], "event_ts"), "event_id", earlier)

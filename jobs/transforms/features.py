@@ -5,7 +5,7 @@ from datetime import date
 from functools import reduce
 from typing import Any
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from jobs.tables import contracts
@@ -94,6 +94,18 @@ def item_features(days: DataFrame, shown: Shown, items: DataFrame, as_ofs: Seque
         }
     )
     return _contract(table, contracts.ITEM_FEATURE_TABLE)
+
+
+def price_position() -> Column:
+    """Percentile rank of an item's ``price`` in its ``category``: the share that is cheaper and half of the equal ones.
+
+    0.5 is the middle, and an item alone; null without a price.
+    """
+    priced = Window.partitionBy("category", F.col("price").isNotNull())
+    cheapest = priced.orderBy("price")
+    up_to = F.count("price").over(cheapest.rangeBetween(Window.unboundedPreceding, Window.currentRow))
+    middle = (F.rank().over(cheapest) - 1 + up_to) / 2
+    return F.when(F.col("price").isNotNull(), middle / F.count("price").over(priced))
 
 
 def _summed(name: str) -> Column:

@@ -1,11 +1,11 @@
-"""Latent factors and user profiles: matrix factorisation, segments, preferences."""
+"""Latent factors by matrix factorisation, and user profiles."""
 
 from collections.abc import Sequence
 from datetime import date
 from functools import reduce
 
 from pyspark.ml.recommendation import ALS
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.transforms.places import places
@@ -61,13 +61,16 @@ def factors(
 def profiles(
     users: DataFrame,
     user_features: DataFrame,
-    days: DataFrame,
+    preferences: DataFrame,
     factors: DataFrame,
     as_of: date,
     most_segments: int,
     seed: int,
 ) -> DataFrame:
-    """USER_PROFILES of all users at ``as_of``; a user without an event is segment -1, 'new'."""
+    """USER_PROFILES of all users at ``as_of``; a user without an event is segment -1, 'new'.
+
+    ``preferences`` has user_id and preferences of those who have any.
+    """
     mine = user_features.where(F.col("as_of") == F.lit(as_of))
     segment = segments(mine, most_segments, seed)
     liked = factors.where((F.col("kind") == "user") & (F.col("as_of") == F.lit(as_of))).select(
@@ -76,7 +79,7 @@ def profiles(
     return (
         users.select("user_id")
         .join(segment, on="user_id", how="left")
-        .join(_preferences(days, as_of), on="user_id", how="left")
+        .join(preferences, on="user_id", how="left")
         .join(liked, on="user_id", how="left")
         .select(
             "user_id",
@@ -86,20 +89,3 @@ def profiles(
             "factors",
         )
     )
-
-
-def _preferences(days: DataFrame, as_of: date) -> DataFrame:
-    """The top five categories of a user's last 364 days with their shares, as JSON."""
-    age = F.datediff(F.lit(as_of), F.col("event_day"))
-    counts = (
-        days.where(age.between(1, 364) & (F.col("outcomes") > 0))
-        .groupBy("user_id", "category")
-        .agg(F.sum("outcomes").alias("n"))
-    )
-    total = F.sum("n").over(Window.partitionBy("user_id"))
-    place = F.row_number().over(Window.partitionBy("user_id").orderBy(F.desc("n"), "category"))
-    top = counts.withColumn("total", total).withColumn("place", place).where(F.col("place") <= 5)
-    entry = F.struct("place", "category", F.round(F.col("n") / F.col("total"), 4).alias("share"))
-    listed = top.groupBy("user_id").agg(F.sort_array(F.collect_list(entry)).alias("top"))
-    plain = F.transform("top", lambda one: F.struct(one["category"].alias("category"), one["share"].alias("share")))
-    return listed.select("user_id", F.to_json(plain).alias("preferences"))

@@ -31,6 +31,7 @@ GLANCE = {
 }
 SHARES = ("overlap_share", "identified_share", "list_identified_share")
 FIGURES = ("qini",)
+PREFERENCES = ("category", "brand", "price_position", "part_of_day", "weekday", "channel")
 
 
 def number(value: float) -> str:
@@ -251,11 +252,12 @@ def user_values(found: Mart, version: str, user: str) -> dict[str, Any] | None:
         row["adjusted_rank"] = published_at.get(row["item_id"])
     profile = found.profile(version, user)
     preferences = json.loads(profile["preferences"]) if profile else []
+    likes = {kind: [one for one in preferences if kind in one] for kind in PREFERENCES}
     drawn = [{"low": row["effect_low"], "high": row["effect_high"]} for row in adjusted]
     return {
         **lists,
         "axis": Axis.of(drawn),
         "profile": profile,
-        "preferences": preferences,
+        "likes": likes,
         "held_out": all(row["policy"] == "relevance" for row in adjusted),
     }

@@ -197,7 +197,7 @@ def marked(spark: SparkSession, rows: list[dict[str, Any]]) -> DataFrame:
     )
     users = spark.createDataFrame([(one,) for one in USERS], "user_id string")
     items = spark.createDataFrame([(one,) for one in ITEMS], "item_id string")
-    return clean.interactions(raw, users, items, BOUNDS)
+    return clean.interactions(clean.with_channel(raw, None), users, items, BOUNDS)
 
 
 def expected(rows: list[dict[str, Any]]) -> Counter[tuple[str | None, str | None]]:

@@ -178,6 +178,16 @@ def test_the_column_that_outcome_value_names_must_be_there(loaded: JobArgs) -> N
         night(loaded, SECOND)
 
 
+def test_the_column_that_profiles_channel_names_must_be_there(loaded: JobArgs) -> None:
+    site_file = loaded.environment.sites / "shop.yaml"
+    site_file.write_text(site_file.read_text().replace("channel: null", "channel: till"))
+    assert "channel: till" in site_file.read_text()
+    with pytest.raises(DataError, match=r"missing column till, which profiles\.channel names"):
+        night(loaded, FIRST)
+    run_sql(loaded, "ALTER TABLE {raw}.interactions ADD till integer")
+    assert "till" in night(loaded, FIRST).read_arrow(contracts.RAW_INTERACTIONS).column_names
+
+
 def test_new_gone_and_retyped_columns_are_said(loaded: JobArgs, warned: Warned) -> None:
     night(loaded, FIRST)
     assert warned() == [], "a first night has nothing to compare with"

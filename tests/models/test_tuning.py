@@ -94,6 +94,18 @@ def test_what_fills_lists_and_the_caps_are_never_tried_away() -> None:
     assert {ask(seed, shop, retrieval=False).sources for seed in range(5)} == {SOURCES}
 
 
+def test_the_trees_that_order_the_top_are_tried_where_there_are_some() -> None:
+    ranker = [ask(seed, site(), retrieval=False).ranker for seed in range(40)]
+    low, high = tuning.RANKING_ROUNDS
+    tried = {one.ranking_rounds for one in ranker if one.objective == "binary:logistic"}
+    assert len(tried) > 5 and low <= min(tried) and max(tried) <= high
+    assert {one.ranking_rounds for one in ranker if one.objective == "rank:ndcg"} == {site().ranker.ranking_rounds}
+    many = site(ranker=site().ranker.model_copy(update={"ranking_rounds": 500}))
+    assert own(many).ranker.ranking_rounds == high, "the site's own are tried as near as may be"
+    listwise = site(ranker=site().ranker.model_copy(update={"objective": "rank:ndcg"}))
+    assert own(listwise) == Recipe.of_site(listwise)
+
+
 def test_a_window_is_predicted_from_those_before_it_only() -> None:
     frame, shop = candidates(), site()
     later = frame["as_of"] >= DAYS[1]

@@ -3,6 +3,7 @@
 import json
 from datetime import date
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pyarrow as pa
@@ -187,6 +188,34 @@ def test_both_lists_of_a_user_with_reasons_and_intervals(web: Web, shop: Site, w
     assert "not in the list" in text  # i2 is published, but not in the relevance list
     assert "control group" not in text
     assert "control group" in client.get(f"/nightlift/sites/{shop.site}/users?user=u3").text
+
+
+def test_a_profile_says_what_the_user_likes_and_when_he_comes(web: Web, shop: Site, warehouse: Environment) -> None:
+    profile = {"user_id": "u0", "segment": 0, "segment_label": "few purchases", "factors": None}
+    likes = [
+        {"category": "milk", "share": 0.75},
+        {"category": "bread", "share": 0.25},
+        {"brand": "farm", "share": 0.5},
+        {"part_of_day": "evening", "share": 0.6},
+        {"weekday": "Friday", "share": 0.4},
+        {"channel": "app", "share": 1.0},
+        {"price_position": 0.62},
+    ]
+    client = web.client("admin")
+
+    def text(entries: list[dict[str, Any]], version: str) -> str:
+        made = [profile | {"preferences": json.dumps(entries)}]
+        publish(shop, warehouse, version, MONDAY, user_profiles=made)
+        return " ".join(client.get(f"/nightlift/sites/{shop.site}/users?user=u0").text.split())
+
+    whole = text(likes, "aaaaaaaa")
+    assert "Takes mostly milk (75.0 %), bread (25.0 %). Brands: farm (50.0 %)." in whole
+    assert "On average dearer than 62.0 % of the same category." in whole
+    assert "by part of the day: evening (60.0 %); by weekday: Friday (40.0 %); by channel: app (100.0 %)." in whole
+    old = text(likes[:2], "bbbbbbbb")  # as earlier versions have them
+    assert "Takes mostly milk (75.0 %), bread (25.0 %)." in old
+    assert not any(word in old for word in ("Brands:", "dearer", "Comes mostly"))
+    assert "No outcome in the last year." in text([], "cccccccc")
 
 
 def test_users_are_searched_by_the_start_of_their_id(web: Web, shop: Site, warehouse: Environment) -> None:

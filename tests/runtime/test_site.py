@@ -28,6 +28,8 @@ def test_two_keys_are_enough(tmp_path: Path) -> None:
         ("list_length: 0", "list_length"),
         ("holdout_share: 1.5", "holdout_share"),
         ("schedule: nightly", "schedule"),
+        ("profiles: {time_zone: Middle-earth}", "profiles.time_zone: must be a time zone"),
+        ("profiles: {channel: 'Store'}", "profiles.channel"),
         ("tuning: {schedule: sundays}", "tuning.schedule: must be a cron expression"),
         ("tuning: {windows: 0}", "tuning.windows"),
         ("ranking: {owned: sometimes}", "ranking.owned"),

@@ -99,6 +99,8 @@ def test_demo_counts_what_was_bought_and_shown(warehouse: Environment, shop: Sit
         (at(26, 10), BREAD, "h2", "purchase", 1.0, 1.0),
         (at(3, 10, 12), BREAD, "h2", "purchase", 99.0, 1.0),
     ]
+    stores = rows(warehouse, shop, "interactions", "event_ts, user_id, store")
+    assert [store for _, _, store in stores] == ["10", "10", None, "10", "11", "11"]
     # A household is exposed at its first visit of the week in a store that promoted the item, not before week 30.
     assert rows(warehouse, shop, "exposures", "exposed_at, item_id, user_id, policy") == [
         (at(17, 9), MILK, "h1", "mailer"),

@@ -32,7 +32,8 @@ def args(tmp_path: Path) -> JobArgs:
 
 def events(*days: date) -> pa.Table:
     nulls: dict[str, list[None]] = {
-        name: [None] * len(days) for name in ("value", "quantity", "rating", "text", "session_id", "votes", "valence")
+        name: [None] * len(days)
+        for name in ("value", "quantity", "rating", "text", "session_id", "votes", "valence", "channel")
     }
     columns = {
         "event_id": [f"{day}" for day in days],
@@ -92,7 +93,9 @@ def test_history_takes_every_day_from_the_latest_night_that_covers_it(args: JobA
     assert (new.start, new.end) == (date(2024, 1, 5), None)
 
 
-def test_a_table_that_an_earlier_version_wrote_is_read_or_refused_with_what_to_remove(args: JobArgs) -> None:
+def test_a_table_that_an_earlier_version_wrote_is_read_or_refused_with_what_to_remove(
+    args: JobArgs, spark: SparkSession
+) -> None:
     table, day = contracts.INTERACTIONS, date(2024, 1, 3)
     old = replace(
         table, columns={name: kind for name, kind in table.columns.items() if name not in ("votes", "user_id")}
@@ -109,6 +112,8 @@ def test_a_table_that_an_earlier_version_wrote_is_read_or_refused_with_what_to_r
     nullable = replace(table, columns={name: kind for name, kind in table.columns.items() if name != "votes"})
     lake.write_arrow(nullable, events(day).select(nullable.names), (FIRST_DAY, FIRST))
     assert len(second.history(table)) == 2, "a column that may be null is null in what was written before"
+    before = second.read_before(spark, table, SECOND)
+    assert before is not None and [row.votes for row in before.collect()] == [None]
 
 
 def test_digest_follows_content_not_attempt(args: JobArgs) -> None:

@@ -27,11 +27,11 @@ CASES: list[tuple[str, dict[str, Any], str | None]] = [
 ]
 
 
-def raw_events(spark: SparkSession, rows: list[dict[str, Any]]) -> DataFrame:
-    names = contracts.RAW_INTERACTIONS.names
-    return spark.createDataFrame(
-        [[row.get(name) for name in names] for row in rows], contracts.RAW_INTERACTIONS.spark_ddl
-    )
+def raw_events(spark: SparkSession, rows: list[dict[str, Any]], channel: str | None = None) -> DataFrame:
+    names = [*contracts.RAW_INTERACTIONS.names, "till", "channel"]
+    schema = f"{contracts.RAW_INTERACTIONS.spark_ddl}, till int, channel string"
+    raw = spark.createDataFrame([[row.get(name) for name in names] for row in rows], schema)
+    return clean.with_channel(raw, channel)
 
 
 def check(spark: SparkSession, rows: list[dict[str, Any]]) -> list[Row]:
@@ -52,6 +52,23 @@ def test_first_of_a_repeated_key_is_kept_whatever_the_order_of_rows(spark: Spark
     for order in (rows, rows[::-1]):
         found = sorted((row.event_id, row.value or 0.0, row.reason or "kept") for row in check(spark, order))
         assert found == [("e", 1.0, "duplicate"), ("e", 2.0, "duplicate"), ("e", 2.0, "kept"), ("other", 0.0, "kept")]
+
+
+@pytest.mark.parametrize(("named", "said"), [("till", ["7", None]), ("channel", ["app", None]), (None, [None, None])])
+def test_the_channel_is_the_column_that_is_named_as_text(
+    spark: SparkSession, named: str | None, said: list[str | None]
+) -> None:
+    rows = [GOOD | {"event_id": "1", "till": 7, "channel": "app"}, GOOD | {"event_id": "2", "channel": " "}]
+    found = clean.kept(
+        clean.interactions(
+            raw_events(spark, rows, named),
+            spark.createDataFrame([("u",)], "user_id string"),
+            spark.createDataFrame([("i",)], "item_id string"),
+            BOUNDS,
+        )
+    )
+    assert found.columns == contracts.INTERACTIONS.names
+    assert [row.channel for row in found.orderBy("event_id").collect()] == said
 
 
 @pytest.mark.parametrize(("events", "reason"), [(3, None), (4, "bot_like")])

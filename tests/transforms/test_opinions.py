@@ -34,7 +34,7 @@ def marked(spark: SparkSession, rows: list[dict[str, Any]]) -> DataFrame:
     raw = spark.createDataFrame([[row.get(n) for n in names] for row in rows], contracts.RAW_INTERACTIONS.spark_ddl)
     users = spark.createDataFrame([("u",), ("v",)], "user_id string")
     items = spark.createDataFrame([(name,) for name in "ijklmn"], "item_id string")
-    return opinions.believed(clean.interactions(raw, users, items, BOUNDS), SITE)
+    return opinions.believed(clean.interactions(clean.with_channel(raw, None), users, items, BOUNDS), SITE)
 
 
 def reasons(spark: SparkSession, *rows: dict[str, Any]) -> dict[str, str | None]:
@@ -127,7 +127,7 @@ def test_a_type_the_site_gives_no_weight_is_no_feedback(spark: SparkSession) -> 
     names = contracts.RAW_INTERACTIONS.names
     raw = spark.createDataFrame([[row.get(n) for n in names] for row in rows], contracts.RAW_INTERACTIONS.spark_ddl)
     users, items = spark.createDataFrame([("u",)], "user_id string"), spark.createDataFrame([("i",)], "item_id string")
-    events = opinions.believed(clean.interactions(raw, users, items, BOUNDS), silent)
+    events = opinions.believed(clean.interactions(clean.with_channel(raw, None), users, items, BOUNDS), silent)
     assert {(row.reason, row.votes, row.valence) for row in events.collect()} == {(None, None, None)}
     goods = spark.createDataFrame([("i", "c")], "item_id string, category string")
     (day,) = features.pair_days(clean.kept(events), goods, silent).collect()

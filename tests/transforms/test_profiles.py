@@ -14,6 +14,7 @@ from tests.transforms.rows import QUIET
 AS_OF = date(2024, 3, 1)
 EARLIER = AS_OF - timedelta(days=21)
 RANK = 4
+LIKES = '[{"category":"even","share":1.0}]'
 USERS, ITEMS = [f"u{n:02d}" for n in range(24)], [f"i{n:02d}" for n in range(12)]
 
 
@@ -92,7 +93,8 @@ def test_factors_know_nothing_from_their_as_of_day_on(
 def profile(spark: SparkSession, table: DataFrame, segments: int = 4) -> dict[str, tuple[int, str, str, str | None]]:
     people = ids(spark, "user_id", [*USERS, "newcomer"])
     nothing = spark.createDataFrame([], contracts.FACTORS.spark_ddl)
-    rows = profiles.profiles(people, table, days(spark), nothing, AS_OF, segments, 0).collect()
+    likes = spark.createDataFrame([("u00", LIKES)], "user_id string, preferences string")
+    rows = profiles.profiles(people, table, likes, nothing, AS_OF, segments, 0).collect()
     return {row.user_id: (row.segment, row.segment_label, row.preferences, row.factors) for row in rows}
 
 
@@ -120,8 +122,10 @@ def test_segments_do_not_depend_on_the_order_of_rows(
     assert profile(spark, features(spark).orderBy("user_items_91d").repartition(3)) == people
 
 
-def test_preferences_are_shares_of_categories(people: dict[str, tuple[int, str, str, str | None]]) -> None:
-    assert json.loads(people["u00"][2]) == [{"category": "even", "share": 1.0}]
+def test_a_profile_has_the_users_preferences_and_an_empty_list_of_none(
+    people: dict[str, tuple[int, str, str, str | None]],
+) -> None:
+    assert (people["u00"][2], people["u01"][2]) == (LIKES, "[]")
     assert people["newcomer"] == (-1, "new", "[]", None)
 
 
