@@ -2,8 +2,9 @@
 
 A prior is a distribution over (rate when shown, rate when not shown) on a fixed grid, the nonparametric maximum
 likelihood estimate from the counts of the item's users, fitted by EM. It is shrunken to its category's prior, and that
-to the prior of all items, by pseudo-users. A user's prior is fitted without the users of his fold. Only pairs seen in
-both arms say how the two rates go together in the prior of all: where one arm was never seen, the log is silent.
+to the prior of all items, by pseudo-users. Where a pair is judged, its prior is fitted without the users of its user's
+fold; where it is scored, with everybody. Only pairs seen in both arms say how the two rates go together in the prior of
+all: where one arm was never seen, the log is silent.
 
 Sources: Kiefer and Wolfowitz, Annals of Mathematical Statistics 1956 (NPMLE); Robbins 1956, Efron, "Large-Scale
 Inference", 2010 (empirical Bayes); Dempster, Laird and Rubin 1977 (EM).
@@ -204,10 +205,18 @@ def em(chance: Floats, users: Floats, parent: Floats, strength: float = STRENGTH
 
 @dataclass(frozen=True)
 class Prior:
-    """``weights`` of shape (folds, items + 1, points), the last row for an item that is not among ``items``."""
+    """``weights`` of shape (folds + 1, items + 1, points): those of fold k are learnt without its users.
+
+    The last of the folds leaves nobody out, the last of the items is for one that is not among ``items``.
+    """
 
     items: tuple[str, ...]
     weights: NDArray[np.float32]
+
+    @property
+    def everybody(self) -> int:
+        """The fold that leaves nobody out: for pairs that are scored, not judged."""
+        return len(self.weights) - 1
 
     def document(self) -> bytes:
         """The weights in NumPy's format, which carries no code."""
@@ -260,24 +269,27 @@ def _moments(prior: Floats, key: Codes) -> Floats:
 
 
 def fit(cells: Cells, item_ids: Sequence[str], categories: Sequence[str], folds: int) -> Prior:
-    """Priors of all items, of each category towards it, and of each item towards its category; one for each fold."""
+    """Priors of all items, of each category towards it, and of each item towards its category.
+
+    One for each fold, without its users, and one with everybody.
+    """
     keys, place = np.unique(cells.key, return_inverse=True)
     chance = likelihood(keys)
     counts = unpack(keys)
 
     def without(rows: NDArray[Any] | slice, used: Codes) -> Floats:
-        """Users of the cells ``used`` outside each fold, shape (folds, used)."""
-        by_fold = np.zeros((folds, len(keys)))
+        """Users of the cells ``used`` outside each fold, and all of them; shape (folds + 1, used)."""
+        by_fold = np.zeros((folds + 1, len(keys)))
         np.add.at(by_fold, (cells.fold[rows], place[rows]), cells.users[rows])
         return (by_fold.sum(axis=0) - by_fold)[:, used]
 
     both = np.flatnonzero((counts[:, 0] >= BOTH) & (counts[:, 2] >= BOTH))
     flat = np.full(len(EFFECT), 1.0 / len(EFFECT))
     everybody = without(slice(None), both)
-    top = em(chance[both], everybody, flat, strength=1.0) if len(both) else np.tile(flat, (folds, 1))
+    top = em(chance[both], everybody, flat, strength=1.0) if len(both) else np.tile(flat, (folds + 1, 1))
     names, of_item = np.unique(np.asarray(categories, dtype=str), return_inverse=True)
     of_cell = of_item[cells.item]
-    out = np.empty((folds, len(item_ids) + 1, len(EFFECT)), dtype=np.float32)
+    out = np.empty((folds + 1, len(item_ids) + 1, len(EFFECT)), dtype=np.float32)
     out[:, -1] = top
     by_category = np.argsort(of_cell, kind="stable")
     bounds = np.searchsorted(of_cell[by_category], np.arange(len(names) + 1))

@@ -157,12 +157,16 @@ class EffectModel:
         """What it says of pairs, each by the fold that never saw the user.
 
         ``matrix`` has the columns ``adjusted``; ``users`` and ``items`` are ids (n,), ``counts`` (n, 4) the pairs' own
-        and ``listed`` (n, 2) where they stood in the list before. ``posteriors`` are of its own prior, and kept from
-        one call to the next.
+        and ``listed`` (n, 2) where they stood in the list before. With ``posteriors`` (of its own prior, kept from one
+        call to the next) the pairs are scored, not judged: their prior is that of everybody, the user included, as is
+        usual in empirical Bayes.
         """
-        fold = fold_of(users, self.folds)
+        fold, prior = fold_of(users, self.folds), self.effects.prior
         e = self.propensity.predict(propensity.columns(matrix, counts, listed), fold)
-        posterior = (posteriors or Posteriors(self.effects.prior))(fold, items, counts)
+        if posteriors is None:
+            posterior = Posteriors(prior)(fold, items, counts)
+        else:
+            posterior = posteriors(np.full(len(fold), prior.everybody), items, counts)
         seen = uplift.columns(matrix, self.adjusted, posterior, counts)
         learnt = self.effects.learner.predict(seen, clip(e, self.overlap_eps), fold)
         unsure = self.propensity.unsure(e, counts, self.overlap_eps)

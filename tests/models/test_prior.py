@@ -158,6 +158,16 @@ def test_a_folds_prior_never_uses_its_users():
     assert np.abs(first[1] - second[1]).max() > 0.01
 
 
+def test_everybodys_prior_leaves_nobody_out():
+    cells = as_cells([draw(2_000)[1], draw(2_000, seed=1)[1]])
+    fitted = prior.fit(cells, ["a", "b"], ["c", "c"], FOLDS)
+    elsewhere = Cells(cells.item, np.ones_like(cells.fold), cells.key, cells.users)  # nobody is in fold 0
+    without_nobody = prior.fit(elsewhere, ["a", "b"], ["c", "c"], FOLDS).weights[0]
+    assert len(fitted.weights) == FOLDS + 1
+    assert np.allclose(fitted.weights[fitted.everybody], without_nobody, atol=1e-6)
+    assert np.abs(fitted.weights[fitted.everybody] - fitted.weights[0]).max() > 1e-3
+
+
 def test_a_prior_survives_its_document(planted):
     fitted = planted[2]
     again = prior.Prior.of(["i0"], fitted.document())

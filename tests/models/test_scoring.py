@@ -20,7 +20,7 @@ from jobs.runtime.errors import DataError
 from jobs.tables.contracts import FEATURES, PAIR_COUNTS, SCORES, USER_FEATURES
 
 EPS = 0.1
-WEIGHTS = np.random.default_rng(1).dirichlet(np.ones(len(prior.EFFECT)), (2, 3)).astype(np.float32)
+WEIGHTS = np.random.default_rng(1).dirichlet(np.ones(len(prior.EFFECT)), (3, 3)).astype(np.float32)
 PRIOR = Prior(("i0", "i1"), WEIGHTS)
 SLOPES, INTERCEPT, ERROR = (0.8, 0.1, 0.5, 0.6, 0.2, 0.4), 0.01, 0.004
 SQUEEZE = Calibration((0.0, 1.0), (0.02, 0.98))
@@ -77,7 +77,7 @@ def by_hand(one: scoring.Scorer, row: pd.Series) -> dict[str, float | bool]:
     listed = row["listed_position"], row["listed_score"]
     history = np.array([[n1 / (n1 + n0) if n1 + n0 else np.nan, n1, n0, *listed]], np.float32)
     e = 0.02 + 0.96 * float(predict(one.model.propensity.boosters[fold], np.hstack([features, history]))[0])
-    before = WEIGHTS[fold, {"i0": 0, "i1": 1}.get(row["item_id"], 2)].astype(float)
+    before = WEIGHTS[2, {"i0": 0, "i1": 1}.get(row["item_id"], 2)].astype(float)
     rate1, rate0 = prior.SHOWN, prior.NOT_SHOWN
     after = before * rate1**y1 * (1 - rate1) ** (n1 - y1) * rate0**y0 * (1 - rate0) ** (n0 - y0)
     after /= after.sum()
