@@ -159,16 +159,15 @@ class EffectModel:
         ``matrix`` has the columns ``adjusted``; ``users`` and ``items`` are ids (n,), ``counts`` (n, 4) the pairs' own
         and ``listed`` (n, 2) where they stood in the list before. With ``posteriors`` (of its own prior, kept from one
         call to the next) the pairs are scored, not judged: their prior is that of everybody, the user included, as is
-        usual in empirical Bayes.
+        usual in empirical Bayes, and the learner the mean of all folds'. Propensities stay those of the fold.
         """
         fold, prior = fold_of(users, self.folds), self.effects.prior
         e = self.propensity.predict(propensity.columns(matrix, counts, listed), fold)
-        if posteriors is None:
-            posterior = Posteriors(prior)(fold, items, counts)
-        else:
-            posterior = posteriors(np.full(len(fold), prior.everybody), items, counts)
+        judged = posteriors is None
+        of_fold = fold if judged else np.full(len(fold), prior.everybody)
+        posterior = (posteriors or Posteriors(prior))(of_fold, items, counts)
         seen = uplift.columns(matrix, self.adjusted, posterior, counts)
-        learnt = self.effects.learner.predict(seen, clip(e, self.overlap_eps), fold)
+        learnt = self.effects.learner.predict(seen, clip(e, self.overlap_eps), fold if judged else None)
         unsure = self.propensity.unsure(e, counts, self.overlap_eps)
         effect = self.effects.combine(posterior, learnt, counts, unsure)
         interval = self.effects.interval(posterior, effect, counts, unsure)

@@ -92,8 +92,17 @@ class Learner:
     recipe: str
     folds: tuple[Boosters, ...]
 
-    def predict(self, matrix: NDArray[np.float32], e: Floats, fold: NDArray[np.int64], nthread: int = 1) -> Floats:
-        """Effects, shape (n,), each from the fold model that never saw the user; ``e`` is the propensity."""
+    def predict(
+        self, matrix: NDArray[np.float32], e: Floats, fold: NDArray[np.int64] | None, nthread: int = 1
+    ) -> Floats:
+        """Effects, shape (n,), each from the fold model that never saw the user; ``e`` is the propensity.
+
+        Without folds the mean of all fold models, which is less noisy (bagging: Breiman, Machine Learning 1996): for
+        pairs that are scored, not judged.
+        """
+        if fold is None:
+            every = [evaluate(self.recipe, boosters, matrix, e, nthread) for boosters in self.folds]
+            return np.asarray(np.mean(every, axis=0))
         effect = np.zeros(len(matrix))
         for k, boosters in enumerate(self.folds):
             rows = fold == k

@@ -1,6 +1,7 @@
 """A score is the models' outputs put together as the method says, row by row."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -87,8 +88,8 @@ def by_hand(one: scoring.Scorer, row: pd.Series) -> dict[str, float | bool]:
     own = [after @ rate1, after @ rate0, tau, sd, item1, item0, near1, near0, near1 - near0]
     own += [y / n if n else np.nan for y, n in ((y1, n1), (y0, n0), (n1, n1 + n0))] + [n1, y1, n0, y0]
     seen = np.concatenate([of_pair, np.array(own, np.float32)])[None, :]
-    models = one.model.effects.learner.folds[fold]
-    learnt = float((predict(models["m1"], seen) - predict(models["m0"], seen))[0])
+    learners = one.model.effects.learner.folds
+    learnt = float(np.mean([predict(each["m1"], seen)[0] - predict(each["m0"], seen)[0] for each in learners]))
     own_propensity = beta(e * (STRENGTH + n1 + n0), (1 - e) * (STRENGTH + n1 + n0))
     likely = own_propensity.cdf(1 - EPS) - own_propensity.cdf(EPS)
     unsure = 1 - likely if bool(n1) != bool(n0) else 0.0
@@ -118,6 +119,22 @@ def test_scores_are_the_composition_done_by_hand(adjusted: tuple[str, ...]) -> N
     for place, row in table.iterrows():
         for name, value in by_hand(one, row).items():
             assert scored.loc[place, name] == pytest.approx(value, abs=1e-6), (place, name)
+
+
+def test_what_is_judged_has_prior_and_learner_of_the_fold_without_its_user() -> None:
+    """Predicted without ``posteriors``: changing what was learnt without fold 0 changes the users of fold 0 alone."""
+    model, table = scorer().model, frame()
+    counts = table[list(PAIR_COUNTS)].fillna(0).to_numpy(np.int64)
+    given = (
+        table[list(FEATURES)].to_numpy(np.float32), table["user_id"], table["item_id"], counts,
+        table[["listed_position", "listed_score"]].to_numpy(np.float32),
+    )  # fmt: skip
+    weights = WEIGHTS[[1, 1, 2]]
+    learner = Learner("t", model.effects.learner.folds[1:] * 2)
+    for effects in (replace(model.effects, prior=Prior(PRIOR.items, weights)), replace(model.effects, learner=learner)):
+        moved = replace(model, effects=effects).predict(*given).effect != model.predict(*given).effect
+        mine = fold_of(table["user_id"], 2) == 0
+        assert moved[mine].any() and not moved[~mine].any()
 
 
 def test_missing_counts_are_no_trials_and_leave_the_prior() -> None:
