@@ -51,7 +51,7 @@ def says(model: EffectModel, sample: Sample) -> Pairs:
 def champion_qini(said: Pairs, sample: Sample, predicted: Predicted, how: Effects, seed: int) -> Estimate:
     """Qini of a champion on tonight's trials with overlap, by tonight's doubly robust scores, as the challenger's is.
 
-    Folds are hashes of users, so its predictions are by models that never saw the user. Its calibration did: four
+    Folds are hashes of users, so its predictions are by models that never saw the user. Its calibration did: a few
     numbers that the scores of earlier nights, mostly of the same trials, gave it, which favours it a little.
     ``said`` is what ``says`` returns. The 90 % interval resamples users: see ``metrics.targeting``.
     """
