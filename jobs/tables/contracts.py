@@ -106,6 +106,7 @@ RHYTHM_FEATURES = (  # jobs/transforms/rhythm.py: how regularly the user returns
     "item_trend_91d",
     "item_category_share_91d",
 )
+TASTE_FEATURES = ("item_price_position", "price_gap", "brand_share")  # jobs/transforms/taste.py: by price and brand
 RETRIEVAL_FEATURES = (  # the ranker only
     "item_cf_score",
     "factor_score",
@@ -113,6 +114,7 @@ RETRIEVAL_FEATURES = (  # the ranker only
     "content_score",
     "popularity_rank",
     *RHYTHM_FEATURES,
+    *TASTE_FEATURES,
 )
 SOURCES = (
     "from_repeat",
@@ -221,8 +223,11 @@ USER_FEATURE_TABLE = Table(
 )
 ITEM_FEATURE_TABLE = Table(
     "item_features",
-    "Popularity, price and showing of an item before an as-of day.",
-    {"item_id": "string", "as_of": "date", "category": "string"} | _floats(ITEM_FEATURES),
+    "Popularity, price and showing of an item before an as-of day; its price's percentile rank in its category, and "
+    "whether it is available as the day begins.",
+    {"item_id": "string", "as_of": "date", "category": "string"}
+    | _floats(ITEM_FEATURES)
+    | {"price_position": "float64?", "available": "bool"},
     ("item_id", "as_of"),
 )
 PAIR_DAYS = Table(

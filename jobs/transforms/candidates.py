@@ -16,7 +16,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from jobs.tables import contracts
-from jobs.transforms import rhythm
+from jobs.transforms import rhythm, taste
 from jobs.transforms.histories import arrays, latest
 from jobs.transforms.pairs import Things, features, spread
 from jobs.transforms.peers import Peers
@@ -46,6 +46,7 @@ class Catalogue:
     rise: list[np.ndarray]  # of each item's outcomes in the last week
     demand: list[np.ndarray]  # each item's outcomes in the last 28 days
     new: np.ndarray  # bool, days x items: only their content can bring them
+    offers: taste.Offers
 
 
 @dataclass(frozen=True)
@@ -256,7 +257,7 @@ def _retriever(catalogue: Catalogue, models: Models, limits: Limits) -> Callable
             sources[items] |= 1 << bit
         found = np.flatnonzero((sources > 0) | (allowed & (limits.everything and k == last)))
         label = np.isin(found, item[future]).astype(np.int32)
-        weight = np.ones(len(found), np.float32)
+        weight, before = np.ones(len(found), np.float32), rhythm.by_item(day, item, n, as_of)
         if k < last - 1 and limits.negative_share < 1:
             kept = (label == 1) | (_drawn(person.user_id, found, as_of) < limits.negative_share)
             found, label = found[kept], label[kept]
@@ -273,7 +274,8 @@ def _retriever(catalogue: Catalogue, models: Models, limits: Limits) -> Callable
             "user_cf_score": peers[found].astype(np.float32),
             "content_score": like[found].astype(np.float32),
             "popularity_rank": rank[k][found],
-            **rhythm.for_items(found, rhythm.by_item(day, item, n, as_of), catalogue.about[k], catalogue.category),
+            **rhythm.for_items(found, before, catalogue.about[k], catalogue.category),
+            **taste.for_items(found, before, catalogue.offers),
             **features(person, found, as_of, catalogue.things),
         }
 

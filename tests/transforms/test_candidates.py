@@ -13,7 +13,7 @@ from jobs.tables import contracts
 from jobs.transforms import candidates, histories, peers, people
 from jobs.transforms.peers import Peers
 from jobs.transforms.sources import Limits
-from tests.transforms.rows import ABOUT, PEOPLE, QUIET, event, person, things, unlearnt
+from tests.transforms.rows import ABOUT, PEOPLE, QUIET, event, person, things, unlearnt, unoffered
 
 RUN_DATE = date(2024, 3, 1)
 WINDOW = 7
@@ -65,6 +65,7 @@ def catalogue() -> candidates.Catalogue:
     return candidates.Catalogue(
         ITEMS, days, allowed, popular, [0, 1], category, about, things(days, category), np.zeros(len(ITEMS), np.int64),
         [RISE] * 2, [np.ones(len(ITEMS))] * 2, np.zeros((2, len(ITEMS)), dtype=bool),
+        unoffered(len(ITEMS)),
     )  # fmt: skip
 
 
@@ -262,7 +263,7 @@ def test_only_windows_before_the_latest_lose_negatives_and_never_an_outcome() ->
     in_play = np.zeros(100, np.int64)
     one = candidates.Catalogue(
         ids, days.tolist(), allowed, everything, [0, 0, 0], category, about, about_items, in_play,
-        [np.zeros(100)] * 3, [np.ones(100)] * 3, np.zeros((3, 100), dtype=bool),
+        [np.zeros(100)] * 3, [np.ones(100)] * 3, np.zeros((3, 100), dtype=bool), unoffered(100),
     )  # fmt: skip
     bought = [(18_900, 1), *((int(day), 5) for day in days[:2])]
     users = pa.RecordBatch.from_pylist(
