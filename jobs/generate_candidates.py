@@ -54,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             inputs=[
                 contracts.PAIR_DAYS,
                 contracts.PAIR_SHOWN_DAYS,
+                contracts.PAIR_POSITIONS,
                 contracts.PAIR_PERIODS,
                 contracts.FACTORS,
                 contracts.USER_FEATURE_TABLE,
@@ -97,6 +98,9 @@ def _everyone(job: JobArgs, lake: Lake, spark: SparkSession, numbers: DataFrame,
         "masks": lake.read_spark(spark, contracts.PAIR_PERIODS),
         "active": lake.read_spark(spark, contracts.USER_PERIODS),
         "listed": listings.in_force(job, spark, [job.date]).drop("as_of"),
+        "placed": lake.read_spark(spark, contracts.PAIR_POSITIONS).select(
+            "user_id", "item_id", people.day_number("exposed_day").alias("day"), "position"
+        ),
     }
     features = lake.read_spark(spark, contracts.USER_FEATURE_TABLE).where(F.col("as_of").isin(as_ofs))
     everyone = people.people(

@@ -116,6 +116,7 @@ RETRIEVAL_FEATURES = (  # the ranker only
     *RHYTHM_FEATURES,
     *TASTE_FEATURES,
 )
+SHOWN_POSITION = "shown_position"  # in the label window: the ranker is trained knowing it, and never scores by it
 SOURCES = (
     "from_repeat",
     "from_popularity",
@@ -257,6 +258,12 @@ PAIR_SHOWN_DAYS = Table(
     {"user_id": "string", "item_id": "string", "days": "int64s"},
     ("user_id", "item_id"),
 )
+PAIR_POSITIONS = Table(
+    "pair_positions",
+    "The best place at which an item was shown to a user on a day of the label windows, where places were logged.",
+    {"user_id": "string", "item_id": "string", "exposed_day": "date", "position": "int32"},
+    ("user_id", "item_id", "exposed_day"),
+)
 USER_TIMES = Table(
     "user_times",
     "Events of a user by day, quarter of an hour (UTC, 0 is the first of the day) and channel.",
@@ -288,7 +295,7 @@ CANDIDATES = Table(
     "candidates",
     "Retrieved items of a user before an as-of day; label is the outcome in the window after it. Of rows without an "
     "outcome a share was kept; weight is one over it. Counts of the pair's trials and its place in the list before are "
-    "those of the run date, and null before it.",
+    "those of the run date, and null before it; shown_position is the best place it was shown at in the label window.",
     {
         "user_id": "string",
         "item_id": "string",
@@ -300,6 +307,7 @@ CANDIDATES = Table(
     | dict.fromkeys(SOURCES, "bool")
     | dict.fromkeys(PAIR_COUNTS, "int32?")
     | _floats(LISTED)
+    | _floats([SHOWN_POSITION])
     | _floats(RETRIEVAL_FEATURES)
     | _floats(FEATURES),
     ("user_id", "item_id", "as_of"),

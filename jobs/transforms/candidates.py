@@ -110,8 +110,9 @@ def retrieve(catalogue: Catalogue, categories: Sequence[str | None], models: Mod
     """From Arrow batches of ``everyone`` to CANDIDATES; a user's rows are together, by as-of day and item.
 
     Every user is a target on the run date, and on a label day where an outcome falls in the window from that day.
-    ``everyone`` is ``people`` with more lists: masks (PAIR_PERIODS), active (USER_PERIODS) and listed (the list in
-    force on the run date: item_id, rank, score). ``categories`` are those of the items.
+    ``everyone`` is ``people`` with more lists: masks (PAIR_PERIODS), active (USER_PERIODS), listed (the list in force
+    on the run date: item_id, rank, score) and placed (PAIR_POSITIONS with the day's number as day). ``categories`` are
+    those of the items.
     """
     found = _retriever(catalogue, models, limits)
     ids, kinds = pa.array(catalogue.item_ids, pa.string()), pa.array(categories, pa.string())
@@ -269,6 +270,7 @@ def _retriever(catalogue: Catalogue, models: Models, limits: Limits) -> Callable
             "weight": weight,
             "sources": sources[found],
             **trials_of(person, found, catalogue.in_play, tonight=k == last),
+            contracts.SHOWN_POSITION: position_of(person.more["placed"], found, as_of, limits.window_days),
             "item_cf_score": cf[found].astype(np.float32),
             "factor_score": factor[found].astype(np.float32),
             "user_cf_score": peers[found].astype(np.float32),
@@ -292,6 +294,15 @@ def _retriever(catalogue: Catalogue, models: Models, limits: Limits) -> Callable
                 yield pa.RecordBatch.from_arrays(columns, ["user_id", *merged])
 
     return retrieve_batch
+
+
+def position_of(placed: Arrays, found: np.ndarray, start: int, days: int) -> np.ndarray:
+    """The best place at which each of the items ``found`` was shown in ``days`` days from ``start``; NaN where none."""
+    inside = (placed["day"] >= start) & (placed["day"] < start + days)
+    items, place = np.unique(placed["item"][inside], return_inverse=True)
+    best = np.full(len(items), np.inf)
+    np.minimum.at(best, place, placed["position"][inside])
+    return spread(items, {"position": best}, found)["position"].astype(np.float32)
 
 
 def trials_of(person: Person, found: np.ndarray, in_play: np.ndarray, tonight: bool) -> Arrays:

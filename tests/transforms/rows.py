@@ -35,6 +35,7 @@ PEOPLE = pa.schema(
         "masks": _lists(item=pa.int32(), shown=pa.int64(), outcome=pa.int64()),
         "active": _lists(active=pa.int64()),
         "listed": _lists(item=pa.int32(), rank=pa.int32(), score=pa.float64()),
+        "placed": _lists(item=pa.int32(), day=pa.int32(), position=pa.int32()),
     }
 )  # a row of ``people`` as retrieval reads it
 GOODS = "item_id string, category string, price double, available_from timestamp, available_until timestamp"

@@ -103,6 +103,7 @@ def retrieve(spark: SparkSession, rows: Events, learnt: candidates.Models) -> li
             "masks": nothing(contracts.PAIR_PERIODS.spark_ddl),
             "active": nothing(contracts.USER_PERIODS.spark_ddl),
             "listed": nothing("user_id string, item_id string, rank int, score double"),
+            "placed": nothing("user_id string, item_id string, day int, position int"),
         },
     )
     retrieval = candidates.retrieve(catalogue(), [item[0] for item in ITEMS], learnt, LIMITS)
@@ -311,3 +312,16 @@ def test_tonights_counts_are_those_of_the_masks_and_a_label_day_has_none() -> No
 def _nobody() -> people.Person:
     (one,) = people.read(pa.RecordBatch.from_pylist([person("nobody")], PEOPLE))
     return one
+
+
+def test_a_place_is_the_best_of_its_label_window_and_tonight_has_none() -> None:
+    start = 19_000
+    placed = [(0, start, 4), (0, start + 6, 2), (1, start - 1, 1), (1, start + 7, 1), (3, start + 3, 9)]
+    rows = [{"item": item, "day": day, "position": place} for item, day, place in placed]
+    (one,) = people.read(pa.RecordBatch.from_pylist([person("u", placed=rows)], PEOPLE))
+    found = candidates.position_of(one.more["placed"], np.array([0, 1, 2, 3]), start, WINDOW)
+    assert found.dtype == np.float32
+    np.testing.assert_equal(found, np.array([2, np.nan, np.nan, 9], np.float32))
+    assert np.isnan(candidates.position_of(one.more["placed"], np.arange(4), start + 8, WINDOW)).all()
+    (nobody,) = people.read(pa.RecordBatch.from_pylist([person("u")], PEOPLE))
+    assert np.isnan(candidates.position_of(nobody.more["placed"], np.arange(4), start, WINDOW)).all()
