@@ -36,8 +36,12 @@ def _write_days(job: JobArgs, lake: Lake, spark: SparkSession) -> None:
     days = features.pair_days(interactions, items, job.site)
     ordered = days.sortWithinPartitions(*contracts.PAIR_DAYS.key)
     lake.write_spark(contracts.PAIR_DAYS, ordered, inputs=[contracts.INTERACTIONS])
+    exposures = lake.read_spark(spark, contracts.EXPOSURES)
+    placed = shown.pair_positions(exposures, job.date, calendar.label_days(job.site, job.date)[0])
+    placed = placed.repartition(1).sortWithinPartitions(*contracts.PAIR_POSITIONS.key)
+    lake.write_spark(contracts.PAIR_POSITIONS, placed, inputs=[contracts.EXPOSURES])
     table = shown.pair_shown_days(
-        lake.read_spark(spark, contracts.EXPOSURES),
+        exposures,
         lake.read_spark(spark, contracts.USERS),
         items,
         job.date,

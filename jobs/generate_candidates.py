@@ -21,7 +21,7 @@ from jobs.runtime.errors import DataError
 from jobs.runtime.spark import SMALL_BATCHES, by_user, spark_session
 from jobs.tables import contracts, listings
 from jobs.tables.lake import Lake
-from jobs.transforms import calendar, candidates, histories, pairs, peers, people, rhythm, sources
+from jobs.transforms import calendar, candidates, histories, pairs, peers, people, rhythm, sources, taste
 from jobs.transforms.peers import Peers
 from jobs.transforms.sources import Limits
 
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with spark_session(job, "generate_candidates", SMALL_BATCHES) as spark:
         as_ofs = [*calendar.label_days(job.site, job.date), job.date]
         days = lake.read_spark(spark, contracts.PAIR_DAYS)
-        known = lake.read_pandas(contracts.ITEMS, ["item_id", "category", "available_from", "available_until"])
+        known = _items(job, lake)
         numbers = people.numbers(spark, known["item_id"])
         history = histories.histories(days, numbers)
         counts = candidates.item_counts(history, [(day - people.EPOCH).days for day in as_ofs]).toPandas()
@@ -54,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             inputs=[
                 contracts.PAIR_DAYS,
                 contracts.PAIR_SHOWN_DAYS,
+                contracts.PAIR_POSITIONS,
                 contracts.PAIR_PERIODS,
                 contracts.FACTORS,
                 contracts.USER_FEATURE_TABLE,
@@ -62,6 +63,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             apart="label",
         )
     return 0
+
+
+def _items(job: JobArgs, lake: Lake) -> pd.DataFrame:
+    """item_id, category and brand of all items; no brand where items have no such column."""
+    brand = job.site.ranking.brand
+    there = brand in lake.manifest(contracts.ITEMS)["schema"]
+    items = lake.read_pandas(contracts.ITEMS, list(dict.fromkeys(["item_id", "category", *([brand] if there else [])])))
+    return items.assign(brand=items[brand] if there else None)[["item_id", "category", "brand"]]
 
 
 def _limits(job: JobArgs, size: int) -> Limits:
@@ -89,6 +98,9 @@ def _everyone(job: JobArgs, lake: Lake, spark: SparkSession, numbers: DataFrame,
         "masks": lake.read_spark(spark, contracts.PAIR_PERIODS),
         "active": lake.read_spark(spark, contracts.USER_PERIODS),
         "listed": listings.in_force(job, spark, [job.date]).drop("as_of"),
+        "placed": lake.read_spark(spark, contracts.PAIR_POSITIONS).select(
+            "user_id", "item_id", people.day_number("exposed_day").alias("day"), "position"
+        ),
     }
     features = lake.read_spark(spark, contracts.USER_FEATURE_TABLE).where(F.col("as_of").isin(as_ofs))
     everyone = people.people(
@@ -121,7 +133,6 @@ def _catalogue(
     """The items that are candidates at each as-of day, their order of popularity and habits; all on the driver."""
     sold = lake.read_pandas(contracts.ITEM_FEATURE_TABLE, where=ds.field("as_of").isin(as_ofs))
     play = lake.read_pandas(contracts.ITEM_PERIODS, ["item_id", "in_play"]).set_index("item_id")["in_play"]
-    starts, ends = (pd.to_datetime(frame[name], utc=True) for name in ("available_from", "available_until"))
     category = pd.factorize(frame.category, sort=True, use_na_sentinel=False)[0]
     ids = frame.item_id.to_numpy()
     allowed, popular, about, rise, demand, new = [], [], [], [], [], []
@@ -137,8 +148,7 @@ def _catalogue(
             | {"item_trend_91d": (count * 91 / 28 + 5) / (longer + 5)}
             | {"item_category_share_91d": rhythm.category_share(longer, category)}
         )
-        moment = pd.Timestamp(day, tz="UTC")
-        there = ((starts.isna() | (starts <= moment)) & (ends.isna() | (ends > moment))).to_numpy()
+        there = then["available"].reindex(frame.item_id).to_numpy(bool)
         enough = there & (users >= job.site.candidates.min_item_users)
         if enough.sum() < job.site.list_length:
             print(
@@ -157,15 +167,16 @@ def _catalogue(
     epoch = [(day - people.EPOCH).days for day in as_ofs]
     which = [0] * (len(as_ofs) - 1) + [1]
     things = pairs.things(job.date, list(ids), frame.category, sold)
+    offers = taste.Offers.of(frame["brand"], _by_item(then["price_position"], frame.item_id, np.nan))
     in_play = play.reindex(ids).fillna(0).to_numpy(np.int64)
     return candidates.Catalogue(
         list(ids), epoch, np.vstack(allowed), popular, which, category, about, things, in_play, rise, demand,
-        np.vstack(new),
+        np.vstack(new), offers,
     )  # fmt: skip
 
 
-def _by_item(values: "pd.Series[float]", item_ids: "pd.Series[str]") -> np.ndarray:
-    return values.reindex(item_ids).fillna(0).to_numpy()
+def _by_item(values: "pd.Series[float]", item_ids: "pd.Series[str]", missing: float = 0) -> np.ndarray:
+    return values.reindex(item_ids).fillna(missing).to_numpy()
 
 
 def _models(

@@ -11,7 +11,16 @@ import yaml
 from jobs.models import ranker
 from jobs.runtime.args import JobArgs
 from jobs.runtime.site import Outcome, Ranker, Ranking, Site, Tuning
-from jobs.tables.contracts import CANDIDATES, ITEM_VECTORS, ITEMS, LISTED, PAIR_COUNTS, PAIR_DAYS, SOURCES
+from jobs.tables.contracts import (
+    CANDIDATES,
+    ITEM_VECTORS,
+    ITEMS,
+    LISTED,
+    PAIR_COUNTS,
+    PAIR_DAYS,
+    SHOWN_POSITION,
+    SOURCES,
+)
 from jobs.tables.lake import Lake
 from jobs.tables.schema import Table
 
@@ -42,6 +51,7 @@ def candidates(users: int = 60) -> pd.DataFrame:
     frame = pd.DataFrame({name: np.zeros(rows, np.float32) for name in ranker.COLUMNS})
     frame = frame.assign(**dict.fromkeys(SOURCES, False))
     frame["from_popularity"] = True
+    frame[SHOWN_POSITION] = np.float32(np.nan)
     frame["user_id"] = np.repeat([f"u{n:02d}" for n in range(users)], THINGS * len(DAYS))
     frame["item_id"] = np.tile(np.repeat([f"i{n:02d}" for n in range(THINGS)], len(DAYS)), users)
     frame["as_of"] = np.tile(DAYS, users * THINGS)

@@ -1,4 +1,19 @@
-"""The relevance ranker: XGBoost on retrieved candidates of past label windows, calibrated to probabilities."""
+"""The relevance ranker: XGBoost on retrieved candidates of past label windows, calibrated to probabilities.
+
+Position bias. An item that stood high was taken more often, and a ranker that does not know it puts the items of
+yesterday's lists on top of tomorrow's. Where places were logged, training sees the place at which an item was shown in
+the label window, and whoever is scored or calibrated on has none: the place takes what is its own, the other columns
+keep what is the item's (position as a feature: Zinkevich, "Rules of Machine Learning", rule 36; Zhao et al., RecSys
+2019). It needs the same items at different places: random slots and held-out users see to that (Hager, Zoeter and de
+Rijke, ICTIR 2025). What yesterday's order knew of a want that no column measures goes to the place, too: as effects
+do, it rests on there being none. A later window judges by outcomes as they were, pulled ones included, and so flatters
+a ranker that was not told. Where no place was logged nothing changes.
+
+XGBoost's own ``lambdarank_unbiased`` (Hu et al., WWW 2019) would be wrong here. It supposes that an outcome is a click,
+which only a place that is looked at can bring, and divides by the odds of looking, learnt from each row's order in its
+group. Here an outcome counts whether or not it came through the list: most rows were never shown, so they have no place
+and their outcomes no such odds, and showing adds to what would have happened instead of multiplying it.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,9 +28,12 @@ from jobs.models import boosting
 from jobs.models.boosting import Calibration, parameters, predict, to_bytes
 from jobs.models.folds import threads, uniform_ids, uniform_rows
 from jobs.runtime.site import Ranker
-from jobs.tables.contracts import FEATURES, RETRIEVAL_FEATURES, SOURCES
+from jobs.tables.contracts import FEATURES, RETRIEVAL_FEATURES, SHOWN_POSITION, SOURCES
 
-COLUMNS = (*SOURCES, *RETRIEVAL_FEATURES, *FEATURES)
+COLUMNS = (*SOURCES, *RETRIEVAL_FEATURES, *FEATURES, SHOWN_POSITION)
+PLACE = COLUMNS.index(SHOWN_POSITION)
+# each tree sees the place: one without would put it down to what goes with it
+COLUMN_WEIGHTS = np.where(np.arange(len(COLUMNS)) == PLACE, 1e6, 1.0).astype(np.float32)
 STOPPING_SHARE = 0.15  # of users, whose rows only say when to stop
 K = 10
 BEST_DCG = np.cumsum(1 / np.log2(np.arange(2, K + 2)))  # of a list with 1 to K outcomes
@@ -46,6 +64,12 @@ class Fitted:
 def matrix(frame: pd.DataFrame) -> NDArray[np.float32]:
     """Feature matrix of shape (rows, len(COLUMNS)); missing is NaN."""
     return boosting.matrix(frame, COLUMNS)
+
+
+def unplaced(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The features, in place, as they are when scoring: nobody was shown anything yet."""
+    features[:, PLACE] = np.nan
+    return features
 
 
 class Thinned(NamedTuple):
@@ -136,6 +160,7 @@ def fit(frame: pd.DataFrame, settings: Ranker, seed: int, rounds: int | None = N
             qid=group[picked] if ranked else None,
             max_bin=128,
             ref=ref,
+            feature_weights=COLUMN_WEIGHTS,
         )
 
     def finished(booster: xgb.Booster, rows: NDArray[np.bool_]) -> bytes:
@@ -162,6 +187,6 @@ def fit(frame: pd.DataFrame, settings: Ranker, seed: int, rounds: int | None = N
     else:
         calibrating = finished(xgb.train(chosen, train, rounds), keep & ~back)
         final = finished(xgb.train(chosen, dmatrix(keep), rounds), keep)
-    calibration = Calibration.fit(predict(calibrating, x[back], threads()), label[back], thinned[back])
+    calibration = Calibration.fit(predict(calibrating, unplaced(x[back]), threads()), label[back], thinned[back])
     seen = watched.get("stop", {}).get(chosen["eval_metric"], ())
     return Fitted(final, calibration, rounds, tuple(map(float, seen)))

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import pyarrow.dataset as ds
 
@@ -12,7 +13,7 @@ from jobs.models import ranker
 from jobs.models.ranker import Fitted
 from jobs.runtime.args import JobArgs
 from jobs.runtime.recipes import Recipe
-from jobs.tables.contracts import CANDIDATES
+from jobs.tables.contracts import CANDIDATES, SHOWN_POSITION
 from jobs.tables.lake import Lake
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ class InMemory:
         return sorted(self.frame["as_of"].unique())
 
     def window(self, day: pd.Timestamp) -> pd.DataFrame:
-        """All candidates of one window."""
-        return self.frame[self.frame["as_of"] == day]
+        """All candidates of one window, as they were before it."""
+        return self.frame[self.frame["as_of"] == day].assign(**{SHOWN_POSITION: np.float32(np.nan)})
 
     def fit(self, recipe: Recipe, before: pd.Timestamp | None = None, rounds: int | None = None) -> Fitted:
         """The recipe's ranker, fitted on its ``windows`` by this process: see ``ranker.fit``."""
@@ -69,8 +70,9 @@ class InSpark:
     seed: int
 
     def window(self, day: pd.Timestamp) -> pd.DataFrame:
-        """All candidates of one window, which do come into memory."""
-        return read(self.lake, IS_LABELLED & (ds.field("as_of") == day.date()))
+        """All candidates of one window, as they were before it; they do come into memory."""
+        frame = read(self.lake, IS_LABELLED & (ds.field("as_of") == day.date()))
+        return frame.assign(**{SHOWN_POSITION: np.float32(np.nan)})
 
     def fit(self, recipe: Recipe, before: pd.Timestamp | None = None, rounds: int | None = None) -> Fitted:
         """The same by ``ranker.workers`` Spark tasks."""

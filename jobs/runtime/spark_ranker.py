@@ -74,6 +74,7 @@ def _given(learning: dict[str, Any], settings: Ranker, rounds: int) -> dict[str,
         "label_col": "label",
         "num_workers": settings.workers,
         "n_estimators": rounds,
+        "feature_weights": ranker.COLUMN_WEIGHTS,
         "verbose": False,
     }
 
@@ -121,7 +122,7 @@ def _predicted(raw: bytes) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.R
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             frame = batch.to_pandas()
-            said = pa.array(predict(raw, ranker.matrix(frame)), pa.float64())
+            said = pa.array(predict(raw, ranker.unplaced(ranker.matrix(frame))), pa.float64())
             yield pa.RecordBatch.from_arrays(
                 [said, batch.column("label"), batch.column("thinned")], ["said", "label", "thinned"]
             )

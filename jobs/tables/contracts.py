@@ -106,6 +106,7 @@ RHYTHM_FEATURES = (  # jobs/transforms/rhythm.py: how regularly the user returns
     "item_trend_91d",
     "item_category_share_91d",
 )
+TASTE_FEATURES = ("item_price_position", "price_gap", "brand_share")  # jobs/transforms/taste.py: by price and brand
 RETRIEVAL_FEATURES = (  # the ranker only
     "item_cf_score",
     "factor_score",
@@ -113,7 +114,9 @@ RETRIEVAL_FEATURES = (  # the ranker only
     "content_score",
     "popularity_rank",
     *RHYTHM_FEATURES,
+    *TASTE_FEATURES,
 )
+SHOWN_POSITION = "shown_position"  # in the label window: the ranker is trained knowing it, and never scores by it
 SOURCES = (
     "from_repeat",
     "from_popularity",
@@ -221,8 +224,11 @@ USER_FEATURE_TABLE = Table(
 )
 ITEM_FEATURE_TABLE = Table(
     "item_features",
-    "Popularity, price and showing of an item before an as-of day.",
-    {"item_id": "string", "as_of": "date", "category": "string"} | _floats(ITEM_FEATURES),
+    "Popularity, price and showing of an item before an as-of day; its price's percentile rank in its category, and "
+    "whether it is available as the day begins.",
+    {"item_id": "string", "as_of": "date", "category": "string"}
+    | _floats(ITEM_FEATURES)
+    | {"price_position": "float64?", "available": "bool"},
     ("item_id", "as_of"),
 )
 PAIR_DAYS = Table(
@@ -251,6 +257,12 @@ PAIR_SHOWN_DAYS = Table(
     "Days on which an item was shown to a user: bit b of word w of days is 60 w + b + 1 days before the run date.",
     {"user_id": "string", "item_id": "string", "days": "int64s"},
     ("user_id", "item_id"),
+)
+PAIR_POSITIONS = Table(
+    "pair_positions",
+    "The best place at which an item was shown to a user on a day of the label windows, where places were logged.",
+    {"user_id": "string", "item_id": "string", "exposed_day": "date", "position": "int32"},
+    ("user_id", "item_id", "exposed_day"),
 )
 USER_TIMES = Table(
     "user_times",
@@ -283,7 +295,7 @@ CANDIDATES = Table(
     "candidates",
     "Retrieved items of a user before an as-of day; label is the outcome in the window after it. Of rows without an "
     "outcome a share was kept; weight is one over it. Counts of the pair's trials and its place in the list before are "
-    "those of the run date, and null before it.",
+    "those of the run date, and null before it; shown_position is the best place it was shown at in the label window.",
     {
         "user_id": "string",
         "item_id": "string",
@@ -295,6 +307,7 @@ CANDIDATES = Table(
     | dict.fromkeys(SOURCES, "bool")
     | dict.fromkeys(PAIR_COUNTS, "int32?")
     | _floats(LISTED)
+    | _floats([SHOWN_POSITION])
     | _floats(RETRIEVAL_FEATURES)
     | _floats(FEATURES),
     ("user_id", "item_id", "as_of"),

@@ -19,7 +19,7 @@ RAW = {
     "session_id": "events of one visit or basket",
     "exposure_id": "one showing; the same id twice is a duplicate and is dropped",
     "exposed_at": "when the user could see the item",
-    "position": "place in the list, 1 is first",
+    "position": "place in the list, 1 is first; where it is logged, what the place brings is kept apart from the item",
     "slate_id": "items shown together",
     "policy": "what chose the item; copy it from `recommendations`",
     "propensity": "chance the item had of being shown, in (0, 1]; copy it from `recommendations`",

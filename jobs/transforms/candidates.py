@@ -16,7 +16,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from jobs.tables import contracts
-from jobs.transforms import rhythm
+from jobs.transforms import rhythm, taste
 from jobs.transforms.histories import arrays, latest
 from jobs.transforms.pairs import Things, features, spread
 from jobs.transforms.peers import Peers
@@ -46,6 +46,7 @@ class Catalogue:
     rise: list[np.ndarray]  # of each item's outcomes in the last week
     demand: list[np.ndarray]  # each item's outcomes in the last 28 days
     new: np.ndarray  # bool, days x items: only their content can bring them
+    offers: taste.Offers
 
 
 @dataclass(frozen=True)
@@ -109,8 +110,9 @@ def retrieve(catalogue: Catalogue, categories: Sequence[str | None], models: Mod
     """From Arrow batches of ``everyone`` to CANDIDATES; a user's rows are together, by as-of day and item.
 
     Every user is a target on the run date, and on a label day where an outcome falls in the window from that day.
-    ``everyone`` is ``people`` with more lists: masks (PAIR_PERIODS), active (USER_PERIODS) and listed (the list in
-    force on the run date: item_id, rank, score). ``categories`` are those of the items.
+    ``everyone`` is ``people`` with more lists: masks (PAIR_PERIODS), active (USER_PERIODS), listed (the list in force
+    on the run date: item_id, rank, score) and placed (PAIR_POSITIONS with the day's number as day). ``categories`` are
+    those of the items.
     """
     found = _retriever(catalogue, models, limits)
     ids, kinds = pa.array(catalogue.item_ids, pa.string()), pa.array(categories, pa.string())
@@ -256,7 +258,7 @@ def _retriever(catalogue: Catalogue, models: Models, limits: Limits) -> Callable
             sources[items] |= 1 << bit
         found = np.flatnonzero((sources > 0) | (allowed & (limits.everything and k == last)))
         label = np.isin(found, item[future]).astype(np.int32)
-        weight = np.ones(len(found), np.float32)
+        weight, before = np.ones(len(found), np.float32), rhythm.by_item(day, item, n, as_of)
         if k < last - 1 and limits.negative_share < 1:
             kept = (label == 1) | (_drawn(person.user_id, found, as_of) < limits.negative_share)
             found, label = found[kept], label[kept]
@@ -268,12 +270,14 @@ def _retriever(catalogue: Catalogue, models: Models, limits: Limits) -> Callable
             "weight": weight,
             "sources": sources[found],
             **trials_of(person, found, catalogue.in_play, tonight=k == last),
+            contracts.SHOWN_POSITION: position_of(person.more["placed"], found, as_of, limits.window_days),
             "item_cf_score": cf[found].astype(np.float32),
             "factor_score": factor[found].astype(np.float32),
             "user_cf_score": peers[found].astype(np.float32),
             "content_score": like[found].astype(np.float32),
             "popularity_rank": rank[k][found],
-            **rhythm.for_items(found, rhythm.by_item(day, item, n, as_of), catalogue.about[k], catalogue.category),
+            **rhythm.for_items(found, before, catalogue.about[k], catalogue.category),
+            **taste.for_items(found, before, catalogue.offers),
             **features(person, found, as_of, catalogue.things),
         }
 
@@ -290,6 +294,15 @@ def _retriever(catalogue: Catalogue, models: Models, limits: Limits) -> Callable
                 yield pa.RecordBatch.from_arrays(columns, ["user_id", *merged])
 
     return retrieve_batch
+
+
+def position_of(placed: Arrays, found: np.ndarray, start: int, days: int) -> np.ndarray:
+    """The best place at which each of the items ``found`` was shown in ``days`` days from ``start``; NaN where none."""
+    inside = (placed["day"] >= start) & (placed["day"] < start + days)
+    items, place = np.unique(placed["item"][inside], return_inverse=True)
+    best = np.full(len(items), np.inf)
+    np.minimum.at(best, place, placed["position"][inside])
+    return spread(items, {"position": best}, found)["position"].astype(np.float32)
 
 
 def trials_of(person: Person, found: np.ndarray, in_play: np.ndarray, tonight: bool) -> Arrays:

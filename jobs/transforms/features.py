@@ -75,7 +75,14 @@ def item_features(days: DataFrame, shown: Shown, items: DataFrame, as_ofs: Seque
         *(F.count(F.when(F.col("age") <= n, 1)).alias(f"active_{n}d") for n in (7, 28))
     )
     table = (
-        items.select("item_id", "category", F.col("price").alias("item_price"))
+        items.select(
+            "item_id",
+            "category",
+            F.col("price").alias("item_price"),
+            price_position().alias("price_position"),
+            "available_from",
+            "available_until",
+        )
         .crossJoin(F.broadcast(_days_frame(items, as_ofs)))
         .join(sales, on=["item_id", "as_of"], how="left")
         .join(buyers, on=["item_id", "as_of"], how="left")
@@ -85,6 +92,7 @@ def item_features(days: DataFrame, shown: Shown, items: DataFrame, as_ofs: Seque
     counts = [f"item_outcomes_{n}d" for n in (7, 28, 91)] + [f"item_buyers_{n}d" for n in (28, 91)] + ["item_voters"]
     table = table.withColumns({name: F.coalesce(F.col(name), F.lit(0)) for name in counts}).withColumns(
         {
+            "available": _available(F.to_timestamp("as_of")),
             "item_trend": (F.col("item_outcomes_7d") * 4 + 1) / (F.col("item_outcomes_28d") + 1),
             **{
                 f"item_shown_users_{n}d": F.coalesce(F.col(f"shown_to_{n}d"), F.lit(0))
@@ -106,6 +114,12 @@ def price_position() -> Column:
     up_to = F.count("price").over(cheapest.rangeBetween(Window.unboundedPreceding, Window.currentRow))
     middle = (F.rank().over(cheapest) - 1 + up_to) / 2
     return F.when(F.col("price").isNotNull(), middle / F.count("price").over(priced))
+
+
+def _available(moment: Column) -> Column:
+    """Whether an item may be recommended at a moment."""
+    begun, ended = F.col("available_from") <= moment, F.col("available_until") <= moment
+    return F.coalesce(begun, F.lit(True)) & ~F.coalesce(ended, F.lit(False))
 
 
 def _summed(name: str) -> Column:

@@ -74,6 +74,13 @@ def pair_shown_days(exposures: DataFrame, users: DataFrame, items: DataFrame, ru
     )
 
 
+def pair_positions(exposures: DataFrame, run_date: date, first: date) -> DataFrame:
+    """PAIR_POSITIONS of the exposures from ``first`` to the day before ``run_date`` that have a position."""
+    inside = (F.col("exposed_day") >= F.lit(first)) & (F.col("exposed_day") < F.lit(run_date))
+    placed = exposures.where(inside & F.col("position").isNotNull())
+    return placed.groupBy("user_id", "item_id", "exposed_day").agg(F.min("position").alias("position"))
+
+
 def _within(start: int) -> Column:
     return F.col("age").between(start, start + WORD - 1)
 

@@ -21,7 +21,7 @@ from jobs.runtime.environment import Environment
 from jobs.runtime.errors import SetupError
 from jobs.runtime.recipes import Recipe
 from jobs.runtime.spark import spark_session
-from jobs.tables.contracts import CANDIDATES, LISTED, PAIR_COUNTS
+from jobs.tables.contracts import CANDIDATES, LISTED, PAIR_COUNTS, SHOWN_POSITION
 from jobs.tables.lake import Lake
 from tests.labelled_windows import DAYS, NIGHT, candidates, put, site
 
@@ -71,6 +71,21 @@ def test_a_cluster_learns_to_rank_in_groups(spark: SparkSession, known: pd.DataF
     ranked = QUICK.model_copy(update={"objective": "rank:ndcg", "rounds": 4})
     fitted = spark_ranker.fit(table(spark, known[known["as_of"] < DAYS[2]]), ranked, 0)
     assert ndcg(fitted, known[known["as_of"] == DAYS[2]]) > 0.8
+
+
+def test_a_cluster_keeps_what_a_place_brought_apart_from_the_item(spark: SparkSession, known: pd.DataFrame) -> None:
+    rng = np.random.default_rng(2)
+    pushed = known.assign(factor_score=rng.normal(size=len(known)).astype(np.float32))
+    high = (pushed["factor_score"] > 0.5) & (rng.random(len(known)) < 0.7)
+    pushed["label"] = np.where(high & (rng.random(len(known)) < 0.7), 1, pushed["label"]).astype(np.int32)
+    pushed[SHOWN_POSITION] = np.where(high, 1.0, np.nan).astype(np.float32)
+    train, test = pushed[pushed["as_of"] < DAYS[2]], known[known["as_of"] == DAYS[2]]
+    test = test.assign(factor_score=rng.normal(size=len(test)).astype(np.float32))
+    told, untold = (
+        ndcg(spark_ranker.fit(table(spark, each), QUICK, 0), test)
+        for each in (train, train.assign(**{SHOWN_POSITION: np.float32(np.nan)}))
+    )
+    assert told > untold + 0.05
 
 
 def test_all_users_are_learnt_from_for_a_given_number_of_rounds(spark: SparkSession, known: pd.DataFrame) -> None:

@@ -9,7 +9,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
 from jobs.tables import contracts
-from jobs.transforms import candidates, pairs, people
+from jobs.transforms import candidates, pairs, people, taste
 from jobs.transforms.peers import Peers
 from jobs.transforms.shown import Shown
 
@@ -35,8 +35,10 @@ PEOPLE = pa.schema(
         "masks": _lists(item=pa.int32(), shown=pa.int64(), outcome=pa.int64()),
         "active": _lists(active=pa.int64()),
         "listed": _lists(item=pa.int32(), rank=pa.int32(), score=pa.float64()),
+        "placed": _lists(item=pa.int32(), day=pa.int32(), position=pa.int32()),
     }
 )  # a row of ``people`` as retrieval reads it
+GOODS = "item_id string, category string, price double, available_from timestamp, available_until timestamp"
 ABOUT = (
     "item_rebuy_rate",
     "item_gap_days",
@@ -80,6 +82,11 @@ def things(days: list[int], category: np.ndarray) -> pairs.Things:
     """Items of which no feature is known."""
     nothing = np.full((len(category), len(contracts.ITEM_FEATURES)), np.nan, np.float32)
     return pairs.Things(days[-1], category, dict.fromkeys(days, nothing))
+
+
+def unoffered(size: int) -> taste.Offers:
+    """Items without a brand or a price."""
+    return taste.Offers(np.full(size, -1), np.full(size, np.nan))
 
 
 def unlearnt() -> candidates.Models:

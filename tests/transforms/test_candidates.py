@@ -13,7 +13,7 @@ from jobs.tables import contracts
 from jobs.transforms import candidates, histories, peers, people
 from jobs.transforms.peers import Peers
 from jobs.transforms.sources import Limits
-from tests.transforms.rows import ABOUT, PEOPLE, QUIET, event, person, things, unlearnt
+from tests.transforms.rows import ABOUT, PEOPLE, QUIET, event, person, things, unlearnt, unoffered
 
 RUN_DATE = date(2024, 3, 1)
 WINDOW = 7
@@ -65,6 +65,7 @@ def catalogue() -> candidates.Catalogue:
     return candidates.Catalogue(
         ITEMS, days, allowed, popular, [0, 1], category, about, things(days, category), np.zeros(len(ITEMS), np.int64),
         [RISE] * 2, [np.ones(len(ITEMS))] * 2, np.zeros((2, len(ITEMS)), dtype=bool),
+        unoffered(len(ITEMS)),
     )  # fmt: skip
 
 
@@ -102,6 +103,7 @@ def retrieve(spark: SparkSession, rows: Events, learnt: candidates.Models) -> li
             "masks": nothing(contracts.PAIR_PERIODS.spark_ddl),
             "active": nothing(contracts.USER_PERIODS.spark_ddl),
             "listed": nothing("user_id string, item_id string, rank int, score double"),
+            "placed": nothing("user_id string, item_id string, day int, position int"),
         },
     )
     retrieval = candidates.retrieve(catalogue(), [item[0] for item in ITEMS], learnt, LIMITS)
@@ -262,7 +264,7 @@ def test_only_windows_before_the_latest_lose_negatives_and_never_an_outcome() ->
     in_play = np.zeros(100, np.int64)
     one = candidates.Catalogue(
         ids, days.tolist(), allowed, everything, [0, 0, 0], category, about, about_items, in_play,
-        [np.zeros(100)] * 3, [np.ones(100)] * 3, np.zeros((3, 100), dtype=bool),
+        [np.zeros(100)] * 3, [np.ones(100)] * 3, np.zeros((3, 100), dtype=bool), unoffered(100),
     )  # fmt: skip
     bought = [(18_900, 1), *((int(day), 5) for day in days[:2])]
     users = pa.RecordBatch.from_pylist(
@@ -310,3 +312,16 @@ def test_tonights_counts_are_those_of_the_masks_and_a_label_day_has_none() -> No
 def _nobody() -> people.Person:
     (one,) = people.read(pa.RecordBatch.from_pylist([person("nobody")], PEOPLE))
     return one
+
+
+def test_a_place_is_the_best_of_its_label_window_and_tonight_has_none() -> None:
+    start = 19_000
+    placed = [(0, start, 4), (0, start + 6, 2), (1, start - 1, 1), (1, start + 7, 1), (3, start + 3, 9)]
+    rows = [{"item": item, "day": day, "position": place} for item, day, place in placed]
+    (one,) = people.read(pa.RecordBatch.from_pylist([person("u", placed=rows)], PEOPLE))
+    found = candidates.position_of(one.more["placed"], np.array([0, 1, 2, 3]), start, WINDOW)
+    assert found.dtype == np.float32
+    np.testing.assert_equal(found, np.array([2, np.nan, np.nan, 9], np.float32))
+    assert np.isnan(candidates.position_of(one.more["placed"], np.arange(4), start + 8, WINDOW)).all()
+    (nobody,) = people.read(pa.RecordBatch.from_pylist([person("u")], PEOPLE))
+    assert np.isnan(candidates.position_of(nobody.more["placed"], np.arange(4), start, WINDOW)).all()

@@ -11,7 +11,7 @@ from jobs.models.selection import Mix
 from jobs.tables import contracts
 from jobs.transforms import candidates
 from jobs.transforms.sources import Limits
-from tests.transforms.rows import ABOUT, PEOPLE, event, person, things, unlearnt
+from tests.transforms.rows import ABOUT, PEOPLE, event, person, things, unlearnt, unoffered
 
 WINDOW = 7
 
@@ -22,7 +22,7 @@ def shop_of_one_big_category() -> candidates.Catalogue:
     return candidates.Catalogue(
         [f"{n:02d}" for n in range(100)], [19_000], np.ones((1, 100), dtype=bool), [np.arange(100)], [0], category,
         [dict.fromkeys(ABOUT, np.ones(100))], things([19_000], category), np.zeros(100, np.int64),
-        [np.zeros(100)], [np.arange(100, 0, -1.0)], np.zeros((1, 100), dtype=bool),
+        [np.zeros(100)], [np.arange(100, 0, -1.0)], np.zeros((1, 100), dtype=bool), unoffered(100),
     )  # fmt: skip
 
 

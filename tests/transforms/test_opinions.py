@@ -11,7 +11,7 @@ from jobs.tables import contracts
 from jobs.tables.schema import SPARK
 from jobs.transforms import clean, features, opinions
 from jobs.transforms.shown import Shown, pair_shown_days
-from tests.transforms.rows import feature_rows
+from tests.transforms.rows import GOODS, feature_rows
 
 DAY, AS_OF = date(2024, 1, 3), date(2024, 3, 1)
 NOON = datetime(2024, 1, 3, 12, tzinfo=UTC)
@@ -156,7 +156,7 @@ def told(spark: SparkSession) -> DataFrame:
 
 def at(spark: SparkSession, as_of: date) -> dict[str, dict[str, float | None]]:
     """Feature rows of both users' pairs at a day."""
-    items = spark.createDataFrame([("i", "c", 3.0)], "item_id string, category string, price double")
+    items = spark.createDataFrame([("i", "c", 3.0, None, None)], GOODS)
     people = spark.createDataFrame([("u",), ("v",)], "user_id string")
     nothing = spark.createDataFrame([], "user_id string, item_id string, exposed_day date")
     days = told(spark)

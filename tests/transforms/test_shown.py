@@ -7,7 +7,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.transforms.shown import Shown, pair_shown_days
+from jobs.transforms.shown import Shown, pair_positions, pair_shown_days
 
 RUN_DATE = date(2024, 3, 1)
 REACH = 200
@@ -61,3 +61,15 @@ def test_a_fixed_day_and_a_column_of_it_say_the_same(shown: Shown) -> None:
     day = BEFORE[3]
     both = shown.pairs.select(shown.any(day, 91).alias("fixed"), shown.any(F.lit(day), 91).alias("column"))
     assert [row.fixed for row in both.collect()] == [row.column for row in both.collect()]
+
+
+def test_positions_are_the_best_of_a_day_from_the_first_to_the_day_before_the_run_date(spark: SparkSession) -> None:
+    def ago(days: int) -> date:
+        return RUN_DATE - timedelta(days=days)
+
+    logged = [(ago(1), 3), (ago(1), 2), (ago(1), None), (ago(2), None), (ago(7), 5), (ago(8), 1), (ago(0), 1)]
+    rows = [("u", "i", day, place) for day, place in logged]
+    table = spark.createDataFrame(rows, "user_id string, item_id string, exposed_day date, position int")
+    found = pair_positions(table, RUN_DATE, ago(7)).collect()
+    assert {(row.exposed_day, row.position) for row in found} == {(ago(1), 2), (ago(7), 5)}
+    assert len(found) == 2
