@@ -1,12 +1,12 @@
 """build_features: daily aggregates, masks of the periods, features of every as-of day, factors and user profiles.
 
-Fails where clean has not run, or where nobody has an outcome before the earliest label window.
+Fails where clean has not run, or where nobody has an outcome in the year before the earliest label window or tonight.
 """
 
 from collections.abc import Sequence
 from datetime import date, timedelta
 
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.runtime.args import JobArgs, run
@@ -15,6 +15,7 @@ from jobs.runtime.spark import by_user, cached, spark_session
 from jobs.tables import contracts
 from jobs.tables.lake import FIRST_DAY, Lake
 from jobs.transforms import calendar, features, pairs, preferences, profiles, shown, trials
+from jobs.transforms.sources import HISTORY
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -92,7 +93,7 @@ def _write_profiles(job: JobArgs, lake: Lake, spark: SparkSession) -> None:
     days, settings = lake.read_spark(spark, contracts.PAIR_DAYS), job.site.profiles
     users, items = lake.read_spark(spark, contracts.USERS), lake.read_spark(spark, contracts.ITEMS)
     as_ofs = calendar.factor_days(job.site, job.date)
-    _require_outcomes(lake, spark, as_ofs[0])
+    require_outcomes(days, as_ofs)
     with cached(profiles.ratings(days, users, items, as_ofs)) as rated:
         found = profiles.factors(
             rated, users, items, as_ofs, settings.factors, settings.factor_iterations, job.site.seed
@@ -123,13 +124,20 @@ def _write_profiles(job: JobArgs, lake: Lake, spark: SparkSession) -> None:
     )
 
 
-def _require_outcomes(lake: Lake, spark: SparkSession, day: date) -> None:
-    days = lake.read_spark(spark, contracts.PAIR_DAYS)
-    if days.where((F.col("outcomes") > 0) & (F.col("event_day") < F.lit(day))).isEmpty():
-        raise DataError(
-            f"no outcome event before {day}, the earliest label window: check outcome.event_types of the site file, "
-            "lower ranker.label_windows, or choose a later date"
-        )
+def require_outcomes(days: DataFrame, as_ofs: Sequence[date]) -> None:
+    """DataError where an as-of day, the first of which opens the earliest label window, has no outcome to learn from.
+
+    ``days`` are PAIR_DAYS.
+    """
+    ages = [F.datediff(F.lit(as_of), F.col("event_day")) for as_of in as_ofs]
+    (found,) = days.agg(*(F.count_if((F.col("outcomes") > 0) & age.between(1, HISTORY)) for age in ages)).collect()
+    for as_of, outcomes in zip(as_ofs, found, strict=True):
+        if not outcomes:
+            raise DataError(
+                f"no outcome event in the {HISTORY} days before {as_of}, which this night learns from: load newer or"
+                " older events, check outcome.event_types of the site file, lower ranker.label_windows, or choose"
+                " another date"
+            )
 
 
 if __name__ == "__main__":

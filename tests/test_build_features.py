@@ -1,7 +1,7 @@
-"""A night counts the times of its own events only, and of all whose counting it missed."""
+"""A night counts the times of its own events only, and of all whose counting it missed; without outcomes it says so."""
 
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,6 +11,7 @@ from pyspark.sql import SparkSession
 from jobs import build_features
 from jobs.runtime.args import JobArgs
 from jobs.runtime.environment import Environment
+from jobs.runtime.errors import DataError
 from jobs.runtime.site import Outcome, Site
 from jobs.tables.contracts import INTERACTIONS, USER_TIMES
 from jobs.tables.lake import FIRST_DAY, Lake
@@ -63,3 +64,25 @@ def test_a_lake_of_before_there_were_times_is_counted_from_its_first_day(args: J
     clean(args, FIRST, FIRST_DAY, [2, 6])
     assert times(clean(args, SECOND, date(2024, 1, 5), [6, 9]), spark) == [2, 6, 9]
     assert Lake(replace(args, date=SECOND)).manifest(USER_TIMES)["covers"][0] == FIRST_DAY.isoformat()
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "missed"),
+    [
+        (FIRST - timedelta(days=1), THIRD - timedelta(days=1), None),
+        (FIRST - timedelta(days=364), None, THIRD),
+        (FIRST - timedelta(days=365), THIRD - timedelta(days=1), FIRST),
+        (FIRST, THIRD, FIRST),  # as-of days are excluded
+        (None, None, FIRST),
+    ],
+)
+def test_a_night_without_an_outcome_to_learn_from_says_before_which_day(
+    spark: SparkSession, first: date | None, last: date | None, missed: date | None
+) -> None:
+    rows = [("u", "i", day, 1) for day in (first, last) if day] + [("u", "i", FIRST - timedelta(days=1), 0)]
+    days = spark.createDataFrame(rows, "user_id string, item_id string, event_day date, outcomes int")
+    if missed is None:
+        build_features.require_outcomes(days, (FIRST, THIRD))
+        return
+    with pytest.raises(DataError, match=f"no outcome event in the 364 days before {missed}"):
+        build_features.require_outcomes(days, (FIRST, THIRD))
