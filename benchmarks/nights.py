@@ -63,9 +63,8 @@ def relevance(site: dict[str, Any], clean: dict[str, pd.DataFrame], run_date: da
     frame = labelled.read(lake, labelled.IS_LABELLED)
     earlier = frame[frame["as_of"] < frame["as_of"].max()].reset_index(drop=True)
     settings, seed = args.site.ranker, args.site.seed
-    rounds = ranker.fit(earlier, settings, seed).rounds
-    fitted = ranker.fit(frame, settings, seed, rounds=rounds)
-    print(f"ranker: {len(frame):,} rows, {rounds} rounds, {monotonic() - start:.0f} s", flush=True)
+    fitted = ranker.fit(frame, settings, seed, like=ranker.fit(earlier, settings, seed))
+    print(f"ranker: {len(frame):,} rows, {fitted.rounds} rounds, {monotonic() - start:.0f} s", flush=True)
     tonight = lake.read_pandas(contracts.CANDIDATES, where=ds.field("as_of") == run_date)
     score = fitted.score(ranker.matrix(tonight), threads())
     return tonight.assign(score=score, relevance=fitted.calibration.apply(score))

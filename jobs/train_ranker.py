@@ -148,7 +148,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         seen = test[ranker.kept(test, recipe.sources)]
         probability = first.relevance(ranker.matrix(seen), threads())
         figures |= probabilities(probability, seen)
-        final = data.fit(recipe, rounds=first.rounds)
+        final = data.fit(recipe, like=first)
         files, about = files_of(first, final, recipe, args), card(args, data, test, figures)
     champion = registry.champion(args, "ranker")
     lead, missing = compare(args, champion, test, real, listed)

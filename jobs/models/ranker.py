@@ -44,7 +44,7 @@ class Fitted:
     """A booster as bytes, its calibration and how many rounds it has.
 
     ``watched`` is the stopping metric (log loss, or NDCG@10 of ``rank:ndcg``) after each round that was tried, on the
-    users kept back; empty where the number of rounds was given.
+    users kept back; empty where it was fitted like another.
     """
 
     booster: bytes
@@ -133,11 +133,11 @@ def kept(frame: pd.DataFrame, sources: Sequence[str]) -> NDArray[np.bool_]:
     return frame[list(sources)].to_numpy(bool).any(axis=1)
 
 
-def fit(frame: pd.DataFrame, settings: Ranker, seed: int, rounds: int | None = None) -> Fitted:
+def fit(frame: pd.DataFrame, settings: Ranker, seed: int, like: Fitted | None = None) -> Fitted:
     """Fit on labelled candidates sorted by (user_id, item_id, as_of), all of them earlier than what is predicted.
 
-    Some users are kept back: their rows stop the boosting and calibrate it (isotonic). With ``rounds`` given, all
-    users are fitted for that many rounds, and the calibration is that of a model fitted without the users kept back.
+    Some users are kept back: their rows stop the boosting and calibrate it (isotonic). All users are fitted ``like`` a
+    ranker of before that was stopped and calibrated so: for as many rounds, and with its calibration.
     Trees of ``rank:ndcg`` group by (user, as_of): Burges 2010, LambdaMART. After those of ``binary:logistic``, whose
     number is ``rounds``, come ``ranking_rounds`` of them that go on from there.
     """
@@ -170,23 +170,20 @@ def fit(frame: pd.DataFrame, settings: Ranker, seed: int, rounds: int | None = N
         return to_bytes(booster)
 
     chosen = learning(settings, seed)
+    if like is not None:
+        return Fitted(finished(xgb.train(chosen, dmatrix(keep), like.rounds), keep), like.calibration, like.rounds)
     train = dmatrix(keep & ~back)
     watched: dict[str, dict[str, list[float]]] = {}
-    if rounds is None:
-        booster = xgb.train(
-            chosen,
-            train,
-            settings.rounds,
-            evals=[(dmatrix(keep & back, ref=train), "stop")],
-            early_stopping_rounds=settings.early_stopping_rounds,
-            verbose_eval=False,
-            evals_result=watched,
-        )
-        rounds = booster.best_iteration + 1
-        final = calibrating = finished(booster[:rounds], keep & ~back)
-    else:
-        calibrating = finished(xgb.train(chosen, train, rounds), keep & ~back)
-        final = finished(xgb.train(chosen, dmatrix(keep), rounds), keep)
-    calibration = Calibration.fit(predict(calibrating, unplaced(x[back]), threads()), label[back], thinned[back])
-    seen = watched.get("stop", {}).get(chosen["eval_metric"], ())
-    return Fitted(final, calibration, rounds, tuple(map(float, seen)))
+    booster = xgb.train(
+        chosen,
+        train,
+        settings.rounds,
+        evals=[(dmatrix(keep & back, ref=train), "stop")],
+        early_stopping_rounds=settings.early_stopping_rounds,
+        verbose_eval=False,
+        evals_result=watched,
+    )
+    rounds = booster.best_iteration + 1
+    fitted = finished(booster[:rounds], keep & ~back)
+    calibration = Calibration.fit(predict(fitted, unplaced(x[back]), threads()), label[back], thinned[back])
+    return Fitted(fitted, calibration, rounds, tuple(map(float, watched["stop"][chosen["eval_metric"]])))

@@ -48,14 +48,14 @@ class InMemory:
         """All candidates of one window, as they were before it."""
         return self.frame[self.frame["as_of"] == day].assign(**{SHOWN_POSITION: np.float32(np.nan)})
 
-    def fit(self, recipe: Recipe, before: pd.Timestamp | None = None, rounds: int | None = None) -> Fitted:
+    def fit(self, recipe: Recipe, before: pd.Timestamp | None = None, like: Fitted | None = None) -> Fitted:
         """The recipe's ranker, fitted on its ``windows`` by this process: see ``ranker.fit``."""
         mine = ranker.kept(self.frame, recipe.sources)
         learnt = windows(self.days, recipe, before)
         if len(learnt) < len(self.days):
             mine &= self.frame["as_of"].isin(learnt).to_numpy()
         part = self.frame if mine.all() else self.frame[mine].reset_index(drop=True)
-        return ranker.fit(part, recipe.ranker, self.seed, rounds)
+        return ranker.fit(part, recipe.ranker, self.seed, like)
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class InSpark:
         frame = read(self.lake, IS_LABELLED & (ds.field("as_of") == day.date()))
         return frame.assign(**{SHOWN_POSITION: np.float32(np.nan)})
 
-    def fit(self, recipe: Recipe, before: pd.Timestamp | None = None, rounds: int | None = None) -> Fitted:
+    def fit(self, recipe: Recipe, before: pd.Timestamp | None = None, like: Fitted | None = None) -> Fitted:
         """The same by ``ranker.workers`` Spark tasks."""
         from pyspark.sql import functions as F
 
@@ -83,7 +83,7 @@ class InSpark:
         learnt = [day.date() for day in windows(self.days, recipe, before)]
         table = self.table.where(F.col("as_of").isin(learnt))
         table = table.where(" OR ".join(recipe.sources)) if len(recipe.sources) < len(ranker.SOURCES) else table
-        return spark_ranker.fit(table, recipe.ranker, self.seed, rounds)
+        return spark_ranker.fit(table, recipe.ranker, self.seed, like)
 
 
 Labelled = InMemory | InSpark

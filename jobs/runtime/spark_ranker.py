@@ -21,7 +21,7 @@ KEY = ("user_id", "as_of", "item_id")
 ROWS = "label float, thinned float, weight float, back boolean, keep boolean, qid int"
 
 
-def fit(table: DataFrame, settings: Ranker, seed: int, rounds: int | None = None) -> Fitted:
+def fit(table: DataFrame, settings: Ranker, seed: int, like: Fitted | None = None) -> Fitted:
     """``ranker.fit`` on labelled candidates in Spark, by ``settings.workers`` tasks at once (xgboost.spark).
 
     Users stay whole in one task, so that a group of ``rank:ndcg`` is never torn. Only the users kept back come to the
@@ -34,18 +34,16 @@ def fit(table: DataFrame, settings: Ranker, seed: int, rounds: int | None = None
     schema = ", ".join([ROWS, *(f"`{name}` float" for name in COLUMNS)])
     with cached(laid_out.mapInArrow(_prepared(settings), schema)) as rows:
         train = rows.where("keep")
-        if rounds is None:
-            booster = _train(train, settings, seed, settings.rounds, stopping=True)
-            rounds = booster.best_iteration + 1
-            final = calibrating = _finished(booster[:rounds], train.where("NOT back"), settings, seed)
-        else:
-            others = train.where("NOT back")
-            calibrating = _finished(_train(others, settings, seed, rounds), others, settings, seed)
-            final = _finished(_train(train, settings, seed, rounds), train, settings, seed)
-        said = rows.where("back").mapInArrow(_predicted(calibrating), "said double, label float, thinned float")
+        if like is not None:
+            booster = _train(train, settings, seed, like.rounds)
+            return Fitted(_finished(booster, train, settings, seed), like.calibration, like.rounds)
+        booster = _train(train, settings, seed, settings.rounds, stopping=True)
+        rounds = booster.best_iteration + 1
+        fitted = _finished(booster[:rounds], train.where("NOT back"), settings, seed)
+        said = rows.where("back").mapInArrow(_predicted(fitted), "said double, label float, thinned float")
         back = said.toArrow().to_pandas().sort_values(["said", "label", "thinned"])  # tasks end in any order
     values = (back[name].to_numpy() for name in ("said", "label", "thinned"))
-    return Fitted(final, Calibration.fit(*values), rounds)
+    return Fitted(fitted, Calibration.fit(*values), rounds)
 
 
 def _train(rows: DataFrame, settings: Ranker, seed: int, rounds: int, stopping: bool = False) -> xgb.Booster:

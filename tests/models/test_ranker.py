@@ -1,5 +1,7 @@
 """The ranker finds a planted order, says probabilities, stops in time, and is the same to the last byte."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -81,7 +83,7 @@ def test_boosting_stops_where_there_is_nothing_to_learn(learnt: ranker.Fitted) -
     frame, _ = candidates(signal=False)
     nothing = ranker.fit(frame, QUICK, 0)
     assert nothing.rounds < 15 < learnt.rounds
-    assert ranker.fit(frame, QUICK, 0, rounds=23).rounds == 23
+    assert ranker.fit(frame, QUICK, 0, like=replace(learnt, rounds=23)).rounds == 23
 
 
 def test_a_second_fit_is_the_same_to_the_last_byte(learnt: ranker.Fitted) -> None:
@@ -122,14 +124,15 @@ def test_trees_that_rank_go_on_from_those_that_say_probabilities(learnt: ranker.
     assert boosting.from_bytes(only.booster).num_boosted_rounds() == only.rounds
 
 
-def test_with_rounds_given_users_kept_back_are_learnt_from_too(learnt: ranker.Fitted) -> None:
+def test_like_another_ranker_all_users_are_learnt_from(learnt: ranker.Fitted) -> None:
     frame, _ = candidates()
     back = uniform_ids(frame["user_id"], "ranker stopping") < ranker.STOPPING_SHARE
     assert 0 < back.sum() < len(frame)
     changed = frame.assign(label=np.where(back, 1 - frame["label"], frame["label"]).astype(np.int32))
-    first, second = (ranker.fit(each, QUICK, 0, rounds=learnt.rounds) for each in (frame, changed))
+    first, second = (ranker.fit(each, QUICK, 0, like=learnt) for each in (frame, changed))
     assert first.booster != second.booster
     assert first.booster != learnt.booster
+    assert (first.rounds, first.calibration) == (learnt.rounds, learnt.calibration)
 
 
 def test_missing_features_are_nan_and_columns_are_in_order() -> None:

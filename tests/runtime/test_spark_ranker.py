@@ -88,10 +88,13 @@ def test_a_cluster_keeps_what_a_place_brought_apart_from_the_item(spark: SparkSe
     assert told > untold + 0.05
 
 
-def test_all_users_are_learnt_from_for_a_given_number_of_rounds(spark: SparkSession, known: pd.DataFrame) -> None:
-    fitted = spark_ranker.fit(table(spark, known), QUICK, 0, rounds=3)
-    booster, alone = (from_bytes(one.booster) for one in (fitted, ranker.fit(known, QUICK, 0, rounds=3)))
-    assert fitted.rounds == 3
+def test_all_users_are_learnt_from_like_another_ranker(
+    spark: SparkSession, known: pd.DataFrame, together: Fitted
+) -> None:
+    before = replace(together, rounds=3)
+    fitted = spark_ranker.fit(table(spark, known), QUICK, 0, like=before)
+    booster, alone = (from_bytes(one.booster) for one in (fitted, ranker.fit(known, QUICK, 0, like=before)))
+    assert (fitted.rounds, fitted.calibration) == (3, together.calibration)
     assert booster.num_boosted_rounds() == alone.num_boosted_rounds() == 3 + QUICK.ranking_rounds
     assert booster.feature_names is alone.feature_names is None, "the form that is scored and explained"
     assert booster.num_features() == alone.num_features() == len(ranker.COLUMNS)
