@@ -1,14 +1,16 @@
 """Extraction: only days before the run date, only what is new, and errors that name table, column and site file."""
 
+import shutil
 from collections.abc import Iterable
 from datetime import date
+from pathlib import Path
 
 import pytest
 from psycopg import sql
 
 from jobs.runtime.args import JobArgs
 from jobs.runtime.errors import DataError
-from jobs.tables import contracts, raw, warehouse
+from jobs.tables import arrivals, contracts, raw, warehouse
 from jobs.tables.contracts import RAW_ITEMS
 from jobs.tables.lake import FIRST_DAY, Lake
 from tests.loaded_shop import night, run_sql
@@ -41,6 +43,16 @@ def test_the_next_night_takes_what_is_new_and_the_late_days(loaded: JobArgs) -> 
     assert events(lake) == ["late", "e3"]
     assert lake.manifest(contracts.RAW_INTERACTIONS)["covers"] == ["2024-01-06", SECOND.isoformat()]
     assert len(lake.history(contracts.RAW_INTERACTIONS)) == 2
+
+
+def test_a_lake_of_before_arrivals_were_recorded_goes_on_without_a_warning(
+    loaded: JobArgs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lake = night(loaded, FIRST)
+    shutil.rmtree(Path(lake.root) / arrivals.EXTRACTED)
+    lake = night(loaded, SECOND)
+    assert events(lake) == ["e3"] and len(lake.history(contracts.RAW_INTERACTIONS)) == 2
+    assert lake.has(arrivals.EXTRACTED) and "warning" not in capsys.readouterr().out
 
 
 def test_days_of_nights_that_stopped_before_cleaning_are_read_again(loaded: JobArgs) -> None:
