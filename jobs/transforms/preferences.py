@@ -2,7 +2,7 @@
 
 from datetime import date
 
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs.transforms.features import price_position
@@ -34,32 +34,38 @@ def preferences(
     one of KINDS and its share of the user's outcomes (category, brand) or events (part of the day, weekday, channel),
     of each kind the five with the greatest; or the ``price_position``, the mean of what he had an outcome on.
     """
-    kinds = ("user_id", "kind", "name")
     sums = ("weight", "priced", "price")
     counts = _liked(days, items, as_of, brand).unionByName(_came(times, as_of, time_zone))
-    counts = counts.where(F.col("name").isNotNull()).groupBy(*kinds).agg(*(F.sum(name).alias(name) for name in sums))
-    every = Window.partitionBy("user_id", "kind")
-    whole = counts.select(
-        *kinds,
-        (F.col("weight") / F.sum("weight").over(every)).alias("share"),
-        (F.sum("price").over(every) / F.nullif(F.sum("priced").over(every), F.lit(0)) / FINE).alias(PRICE),
-        F.row_number().over(every.orderBy(F.desc("weight"), "name")).alias("place"),
-    ).where(F.col("place") <= TOP)
+    counts = counts.where(F.col("name").isNotNull())
+    best_first = F.struct((-F.col("weight")).alias("less"), "name")
+    of_kind = (  # arrays of one user are sorted, and never the rows of all
+        counts.groupBy("user_id", "kind", "name")
+        .agg(*(F.sum(name).alias(name) for name in sums))
+        .groupBy("user_id", "kind")
+        .agg(
+            F.sum("weight").alias("total"),
+            (F.sum("price") / F.nullif(F.sum("priced"), F.lit(0)) / FINE).alias(PRICE),
+            F.slice(F.sort_array(F.collect_list(best_first)), 1, TOP).alias("top"),
+        )
+    )
     order = F.array_position(F.array(*map(F.lit, KINDS)), F.col("kind"))
-    entry = F.struct(order.alias("order"), "place", "kind", "name", F.round("share", 4).alias("share"))
-    listed = whole.groupBy("user_id").agg(
-        F.sort_array(F.collect_list(entry)).alias("top"),
+    listed = of_kind.groupBy("user_id").agg(
+        F.sort_array(F.collect_list(F.struct(order.alias("order"), "kind", "total", "top"))).alias("kinds"),
         F.round(F.max(F.when(F.col("kind") == "category", F.col(PRICE))), 4).alias(PRICE),  # every item has one
     )
     nothing = F.lit(None)
-    named = F.transform(
-        "top",
-        lambda one: F.struct(
-            *(F.when(one["kind"] == kind, one["name"]).alias(kind) for kind in KINDS),
-            nothing.cast("double").alias(PRICE),
-            one["share"].alias("share"),
-        ),
-    )
+
+    def entries_of(one: Column) -> Column:
+        return F.transform(
+            one["top"],
+            lambda best: F.struct(
+                *(F.when(one["kind"] == kind, best["name"]).alias(kind) for kind in KINDS),
+                nothing.cast("double").alias(PRICE),
+                F.round(-best["less"] / one["total"], 4).alias("share"),
+            ),
+        )
+
+    named = F.flatten(F.transform("kinds", entries_of))
     priced = F.struct(
         *(nothing.cast("string").alias(kind) for kind in KINDS), PRICE, nothing.cast("double").alias("share")
     )
@@ -69,23 +75,21 @@ def preferences(
 
 def _liked(days: DataFrame, items: DataFrame, as_of: date, brand: str) -> DataFrame:
     """Decayed outcomes by category and by brand; those on priced items, and the sum of their price positions."""
-    made_by = F.col(brand).cast("string") if brand in items.columns else F.lit(None).cast("string")
+    branded = brand in items.columns
+    made_by = F.col(brand).cast("string") if branded else F.lit(None).cast("string")
     about = items.select(
-        "item_id", F.when(F.trim(made_by) != "", made_by).alias("brand"), price_position().alias("position")
+        "item_id",
+        F.when(F.trim(made_by) != "", made_by).alias("brand"),
+        F.round(price_position() * FINE).cast("bigint").alias("position"),
     )
-    outcomes = _decayed(as_of) * F.col("outcomes")
-    position = F.round(F.col("position") * FINE).cast("bigint")
+    weight = F.col("weight")
     bought = (
         _lately(days.where(F.col("outcomes") > 0), as_of)
+        .withColumn("weight", _decayed(as_of) * F.col("outcomes"))
         .join(F.broadcast(about), on="item_id", how="left")
-        .groupBy("user_id", "category", "brand")
-        .agg(
-            F.sum(outcomes).alias("weight"),
-            F.sum(F.when(position.isNotNull(), outcomes)).alias("priced"),
-            F.sum(outcomes * position).alias("price"),
-        )
+        .withColumns({"priced": F.when(F.col("position").isNotNull(), weight), "price": weight * F.col("position")})
     )
-    return _by_kind(bought, {"category": F.col("category"), "brand": F.col("brand")})
+    return _by_kind(bought, {name: F.col(name) for name in ("category", *(["brand"] if branded else []))})
 
 
 def _came(times: DataFrame, as_of: date, time_zone: str) -> DataFrame:
