@@ -120,7 +120,7 @@ def test_a_sample_weighs_as_much_as_all(log: Log) -> None:
 
 def test_the_prior_takes_all_pairs(log: Log) -> None:
     found, both = simulated_log.fit_prior(log, SITE)
-    assert found.weights.shape == (2, ITEMS + 1, len(prior.EFFECT))
+    assert found.weights.shape == (3, ITEMS + 1, len(prior.EFFECT))
     assert both == frozenset(simulated_log.names("i", ITEMS))
 
 
