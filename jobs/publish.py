@@ -101,7 +101,7 @@ def _finish(args: JobArgs, lake: Lake) -> None:
     if is_news(lake, done):
         result.record(published_rows=rows_by_table(lake))
     tags = {"version_id": done["version_id"], "verdict": verdict, "state": done["state"]}
-    tags["mlflow.note.content"] = note  # the run's description
+    tags[tracking.NOTE] = note
     tags |= {f"decision_{model}": one["decision"]["said"] for model, one in chosen.items()}
     tracking.finish_night(args, headline(metrics), tags)
     lake.write_json("published", {name: str(value) for name, value in done.items()} | {"verdict": verdict})

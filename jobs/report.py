@@ -212,6 +212,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     pages.rebuild(docs, site, args.date)
     copy = pages.render("report.html.j2", values | {"links": False})  # MLflow shows it alone, in a frame
     mlflow.MlflowClient().log_text(run_id, copy, "report.html")
+    checks = pages.checks_page(docs, site, args.date)
+    tracking.link_night(
+        args, {"Report": path.relative_to(docs).as_posix(), "Data Docs": checks.relative_to(docs).as_posix()}
+    )
     result.record(mlflow_run_id=run_id, mlflow_experiment_id=experiment, report=path.relative_to(docs).as_posix())
     print(f"report: {path.as_uri()}")
     print(f"all nights: {(docs / 'index.html').as_uri()}")

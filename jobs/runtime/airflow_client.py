@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -41,6 +42,15 @@ class AirflowClient:
     def state(self, dag_id: str, run_id: str) -> str:
         """State of a run."""
         return str(self._call("GET", self._run(dag_id, run_id))["state"])
+
+    def last_seconds(self, dag_id: str) -> float | None:
+        """How long the DAG's newest successful run took; None before there is one."""
+        wanted = "state=success&order_by=-start_date&limit=1"
+        runs = self._call("GET", f"/api/v2/dags/{quote(dag_id)}/dagRuns?{wanted}")["dag_runs"]
+        if not runs:
+            return None
+        start, end = (datetime.fromisoformat(runs[0][name]) for name in ("start_date", "end_date"))
+        return (end - start).total_seconds()
 
     def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         """Task instances of a run."""

@@ -24,10 +24,11 @@ def follow(environment: Environment, site: str, conf: dict[str, Any], console: C
     dag_id = f"nightly_{site}"
     client = AirflowClient(str(environment.services["airflow_url"]), environment.home / "airflow-admin-password")
     _wait_for_dag(client, dag_id)
+    before = client.last_seconds(dag_id)
     run_id = client.trigger(dag_id, conf)
     client.pause(dag_id, False)
     try:
-        with _display(console) as show:
+        with _display(console, before) as show:
             while (state := client.state(dag_id, run_id)) not in ENDED:
                 show(client.tasks(dag_id, run_id))
                 time.sleep(1.0)
@@ -57,12 +58,15 @@ def _wait_for_dag(client: AirflowClient, dag_id: str, seconds: float = 90.0) -> 
 
 
 @contextlib.contextmanager
-def _display(console: Console) -> Iterator[Any]:
-    """A live table on a terminal, one line a state change elsewhere."""
+def _display(console: Console, before: float | None) -> Iterator[Any]:
+    """A live table on a terminal, one line a state change elsewhere; ``before`` is how long the last night took."""
     if console.is_terminal:
+        began = time.monotonic()
         with Live(console=console, refresh_per_second=2) as live:
-            yield lambda tasks: live.update(_table(tasks))
+            yield lambda tasks: live.update(_table(tasks, left(time.monotonic() - began, before)))
         return
+    if before is not None:
+        console.print(f"the last night took {before:.0f} s", markup=False, highlight=False)
     seen: dict[str, str] = {}
 
     def lines(tasks: list[dict[str, Any]]) -> None:
@@ -75,8 +79,17 @@ def _display(console: Console) -> Iterator[Any]:
     yield lines
 
 
-def _table(tasks: list[dict[str, Any]]) -> Table:
-    table = Table("task", "state", "seconds")
+def left(seconds: float, before: float | None) -> str:
+    """How much longer a night goes on that took ``seconds`` so far, judging by the last one's ``before``."""
+    if before is None:
+        return "no night before it to judge by"
+    if seconds < before:
+        return f"about {before - seconds:.0f} s left, if it takes as long as the last night"
+    return f"{seconds - before:.0f} s longer than the last night"
+
+
+def _table(tasks: list[dict[str, Any]], caption: str) -> Table:
+    table = Table("task", "state", "seconds", caption=caption)
     colours = {"success": "green", "failed": "red", "running": "yellow", "up_for_retry": "magenta"}
     for task in sorted(tasks, key=lambda task: task["start_date"] or "~"):
         state = str(task["state"] or "waiting")

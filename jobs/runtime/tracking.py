@@ -1,6 +1,7 @@
 """MLflow runs: one parent run a night, a nested run a task with figures, both tagged, and digests of what was read."""
 
 import hashlib
+import os
 import shutil
 import subprocess
 import time
@@ -8,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import mlflow
 import requests
@@ -25,6 +26,7 @@ from jobs.tables.lake import Lake
 from jobs.tables.schema import Table
 
 BATCH = 1000  # metrics a server takes at once
+NOTE = "mlflow.note.content"  # the tag that MLflow shows as a run's description
 
 
 def client(args: JobArgs) -> mlflow.MlflowClient:
@@ -112,6 +114,20 @@ def finish_night(args: JobArgs, figures: Mapping[str, Estimate | float], more_ta
     for key, value in more_tags.items():
         mlflow.MlflowClient().set_tag(parent, key, value)
     mlflow.MlflowClient().set_terminated(parent)
+
+
+def link_night(args: JobArgs, paths: Mapping[str, str]) -> None:
+    """Lead from the description of the night's run to its pages: ``paths`` below NIGHTLIFT_PAGES, by their names.
+
+    Airflow's tasks have that address; a job run by hand has none, and leaves the description as it is.
+    """
+    address = os.environ.get("NIGHTLIFT_PAGES", "")
+    if not address.startswith("http"):
+        return
+    parent, server = night_run(args), mlflow.MlflowClient()
+    said = server.get_run(parent).data.tags.get(NOTE, "").split("\n\n")[0]
+    leads = " · ".join(f"[{name}]({address}/{quote(path, safe='/')})" for name, path in paths.items())
+    server.set_tag(parent, NOTE, f"{said}\n\n{leads}".strip())
 
 
 def log_estimates(estimates: Mapping[str, Estimate | float]) -> None:

@@ -34,7 +34,7 @@ def arguments(site: str, context: Mapping[str, Any]) -> list[str]:
 
 
 def environment(context: Mapping[str, Any]) -> dict[str, str]:
-    """Environment of a job: this one, the clone importable, its folders, and the DAG run it belongs to.
+    """Environment of a job: this one, the clone importable, its folders, its DAG run, and where its pages are read.
 
     The folders are named, since spark-submit's driver imports the jobs from an archive and would look for them there.
     """
@@ -44,7 +44,8 @@ def environment(context: Mapping[str, Any]) -> dict[str, str]:
     )
     run_id = str(getattr(context.get("dag_run"), "run_id", ""))
     folders = {"NIGHTLIFT_HOME": str(here.home), "NIGHTLIFT_SITES": str(here.sites)}
-    return {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "NIGHTLIFT_DAG_RUN": run_id, **folders}
+    told = {"NIGHTLIFT_DAG_RUN": run_id, "NIGHTLIFT_PAGES": links.page("docs")}
+    return {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **told, **folders}
 
 
 def final(code: int, line: str) -> AirflowFailException:

@@ -50,6 +50,7 @@ def test_a_job_is_told_its_folders_even_where_nobody_named_them(monkeypatch: pyt
     given = operators.environment(context())
     assert given["NIGHTLIFT_SITES"] == str(operators.ROOT / "config" / "sites")
     assert given["NIGHTLIFT_HOME"] == str(operators.ROOT / ".nightlift")
+    assert given["NIGHTLIFT_PAGES"].endswith("/nightlift/docs")
     monkeypatch.setenv("NIGHTLIFT_SITES", "/elsewhere")
     assert operators.environment(context())["NIGHTLIFT_SITES"] == "/elsewhere"
 

@@ -52,6 +52,22 @@ def test_inputs_carry_the_digest_of_what_was_read(job: JobArgs) -> None:
     assert (given.dataset.name, given.dataset.digest) == ("run_metrics", lake.digest([RUN_METRICS])[:32])
 
 
+def test_the_description_of_a_night_leads_to_its_pages(job: JobArgs, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracking.finish_night(job, {}, {tracking.NOTE: "published: 20 rows"})
+    parent = tracking.night_run(job)
+    tracking.link_night(job, {"Report": "reports/shop/2024-01-08.html"})
+    assert run(parent).data.tags[tracking.NOTE] == "published: 20 rows", "by hand there is no address"
+    monkeypatch.setenv("NIGHTLIFT_PAGES", "http://127.0.0.1:8080/nightlift/docs")
+    for _ in range(2):  # a report that is made again
+        tracking.link_night(job, {"Report": "reports/shop/2024-01-08.html", "Data Docs": "data_docs/shop/index.html"})
+    said, leads = run(parent).data.tags[tracking.NOTE].split("\n\n")
+    assert said == "published: 20 rows"
+    assert leads == (
+        "[Report](http://127.0.0.1:8080/nightlift/docs/reports/shop/2024-01-08.html)"
+        " · [Data Docs](http://127.0.0.1:8080/nightlift/docs/data_docs/shop/index.html)"
+    )
+
+
 def test_figures_of_a_run_have_their_intervals(job: JobArgs) -> None:
     with tracking.nested_run(job, "ranker") as run_id:
         tracking.log_estimates({"ndcg": Estimate(0.4, 0.3, 0.5), "users": 7})
