@@ -15,7 +15,7 @@ from jobs.models.doubly_robust import Z90, by_group, ratio
 from jobs.models.folds import uniform_ids
 from jobs.models.metrics import Estimate
 from jobs.models.plain import IS
-from jobs.models.uplift import Boosters, Learner
+from jobs.models.uplift import Boosters, Learner, views
 from jobs.runtime.figure_words import points
 
 Floats = NDArray[np.float64]
@@ -33,11 +33,12 @@ def contributions(learner: Learner, matrix: NDArray[np.float32], e: Floats, fold
     for k, boosters in enumerate(learner.folds):
         rows = fold == k
         if rows.any():
-            out[rows] = _of_fold(learner.recipe, boosters, matrix[rows], e[rows])
+            every = [_of_view(learner.recipe, view, matrix[rows], e[rows]) for view in views(boosters)]
+            out[rows] = np.mean(every, axis=0)
     return out
 
 
-def _of_fold(recipe: str, boosters: Boosters, matrix: NDArray[np.float32], e: Floats) -> Floats:
+def _of_view(recipe: str, boosters: Boosters, matrix: NDArray[np.float32], e: Floats) -> Floats:
     if recipe == "s":  # the treatment is the first column; its own share belongs to no feature
         none = np.zeros((len(matrix), 1), dtype=np.float32)
         shown, without = (_shap(boosters["m"], np.hstack([none + arm, matrix])) for arm in (1, 0))

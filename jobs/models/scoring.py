@@ -78,13 +78,14 @@ class Effects:
     ) -> tuple[Floats, Floats]:
         """90 % interval: the posterior's, moved with the effect and widened by the calibration's error and the doubt.
 
-        As far as it is ``unsure`` that a pair has overlap, its low end is that of the bounds, which is the worst case.
-        Of the bounds is kept what the calibration keeps of pairs that rest on pooling.
+        These three have nothing to do with one another, so their squares add up. As far as it is ``unsure`` that a
+        pair has overlap, its low end is that of the bounds, which is the worst case. Of the bounds is kept what the
+        calibration keeps of pairs that rest on pooling.
         """
         below, above = (posterior.effect - posterior.low) * (1.0 - unsure), posterior.high - posterior.effect
-        low, high = (np.hypot(np.maximum(side, 0.0), Z90 * self.error) for side in (below, above))
         off = doubt(posterior, counts, unsure) * (self.slopes[3] + self.slopes[4])
-        return np.clip(effect - low - off, -1.0, 1.0), np.clip(effect + high + off, -1.0, 1.0)
+        low, high = (np.hypot(np.hypot(np.maximum(side, 0.0), Z90 * self.error), off) for side in (below, above))
+        return np.clip(effect - low, -1.0, 1.0), np.clip(effect + high, -1.0, 1.0)
 
 
 class Posteriors:

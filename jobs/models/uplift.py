@@ -1,8 +1,10 @@
 """Effect learners of CausalML, cross-fitted by user and taken out as plain XGBoost boosters with a recipe.
 
 Scoring needs neither CausalML nor pickle: a fold is a dictionary of boosters, and the recipe says how their outputs
-become an effect. Sources: Kunzel et al., PNAS 2019 (S, T, X); Nie and Wager, Biometrika 2021 (R); Kennedy 2020 (DR);
-``forest`` for the causal forest.
+become an effect. Each fold learns twice, from all columns and from the pair's history alone, and says the mean of the
+two: features find whom an item moves, but trees that may ask for them ask less for what a pair's own few trials say
+(bagging: Breiman, Machine Learning 1996). Sources: Kunzel et al., PNAS 2019 (S, T, X); Nie and Wager, Biometrika 2021
+(R); Kennedy 2020 (DR); ``forest`` for the causal forest.
 """
 
 from collections.abc import Sequence
@@ -35,6 +37,8 @@ RECIPES = {
 
 
 VARIANCE_FLOOR = 0.01  # of an outcome, in the weights of the learner
+ALL, HISTORY = "all", "history"  # views: every column; the last ones, which are the prior's
+COLUMN_SHARE = 0.3  # of all columns, that a question is chosen from: most features say little
 
 
 def names(adjusted: Sequence[str]) -> tuple[str, ...]:
@@ -87,7 +91,7 @@ class WeightedRegressor(XGBRegressor):
 
 @dataclass(frozen=True)
 class Learner:
-    """One set of boosters a fold (fitted without that fold's users) and the name of their recipe."""
+    """The boosters of each fold (fitted without its users), named by view and part, and the name of their recipe."""
 
     recipe: str
     folds: tuple[Boosters, ...]
@@ -111,8 +115,21 @@ class Learner:
         return effect
 
 
+def views(boosters: Boosters) -> list[Boosters]:
+    """The parts of each view of a fold; models of before there were views have one, without a name."""
+    found: dict[str, Boosters] = {}
+    for name, raw in boosters.items():
+        view, _, part = name.rpartition("-")
+        found.setdefault(view, {})[part] = raw
+    return list(found.values())
+
+
 def evaluate(recipe: str, boosters: Boosters, matrix: NDArray[np.float32], e: Floats, nthread: int = 1) -> Floats:
-    """The recipe's effect for features (n, columns) and propensities (n,)."""
+    """A fold's effect, the mean of its views', for features (n, columns) and propensities (n,)."""
+    return np.asarray(np.mean([_one_view(recipe, view, matrix, e, nthread) for view in views(boosters)], axis=0))
+
+
+def _one_view(recipe: str, boosters: Boosters, matrix: NDArray[np.float32], e: Floats, nthread: int) -> Floats:
     if recipe == "s":
         first = np.zeros((len(matrix), 1), dtype=np.float32)
         without, shown = np.hstack([first, matrix]), np.hstack([first + 1, matrix])
@@ -134,13 +151,29 @@ def fit(trials: Trials, e: Floats, how: Effects, seed: int) -> Learner:
     folds = []
     for k in range(how.folds):
         rest = trials.fold != k
-        model = fit_causalml(trials.take(rest), clip(e[rest], how.overlap_eps), how, seed)
-        folds.append(extract(how.learner, model))
+        mine, clipped = trials.take(rest), clip(e[rest], how.overlap_eps)
+        boosters: Boosters = {}
+        for view in (ALL, HISTORY):
+            model = fit_causalml(seen_by(view, mine), clipped, how, seed, COLUMN_SHARE if view == ALL else 1.0)
+            boosters |= {f"{view}-{part}": raw for part, raw in extract(how.learner, model).items()}
+        folds.append(boosters)
     return Learner(how.learner, tuple(folds))
 
 
-def fit_causalml(trials: Trials, e: Floats, how: Effects, seed: int) -> Any:
-    """A fitted CausalML learner; the feature matrix of all but the forest carries the weights as a last column."""
+def seen_by(view: str, trials: Trials) -> Trials:
+    """Trials as a view shows them: what it hides is the same for all, so that no tree asks for it."""
+    if view == ALL:
+        return trials
+    matrix = trials.matrix.copy()
+    matrix[:, : -len(prior.COLUMNS)] = 0.0
+    return replace(trials, matrix=matrix)
+
+
+def fit_causalml(trials: Trials, e: Floats, how: Effects, seed: int, column_share: float = 1.0) -> Any:
+    """A fitted CausalML learner; the feature matrix of all but the forest carries the weights as a last column.
+
+    A question is chosen from ``column_share`` of the columns; a forest has a share of its own.
+    """
     if how.learner == "causal_forest":
         return forest.fit(trials, e, how, seed)
     from causalml.inference.meta import (
@@ -151,7 +184,7 @@ def fit_causalml(trials: Trials, e: Floats, how: Effects, seed: int) -> Any:
         BaseXRegressor,
     )
 
-    base = base_learner(how, seed)
+    base = base_learner(how, seed, column_share)
     given = {"X": weighted(trials), "treatment": trials.treated, "y": trials.outcome}
     if how.learner == "r":
         model = BaseRRegressor(learner=base, n_fold=2, random_state=seed)
@@ -164,7 +197,7 @@ def fit_causalml(trials: Trials, e: Floats, how: Effects, seed: int) -> Any:
     return (BaseTRegressor if how.learner == "t" else BaseSRegressor)(learner=base).fit(**given)
 
 
-def base_learner(how: Effects, seed: int) -> WeightedRegressor:
+def base_learner(how: Effects, seed: int, column_share: float = 1.0) -> WeightedRegressor:
     """What CausalML's learners are made of, as the site sets it."""
     return WeightedRegressor(
         n_estimators=how.trees,
@@ -174,6 +207,7 @@ def base_learner(how: Effects, seed: int) -> WeightedRegressor:
         reg_lambda=20.0,
         tree_method="hist",
         max_bin=128,
+        colsample_bynode=column_share,
         random_state=seed,
         n_jobs=threads(),
     )

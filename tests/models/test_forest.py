@@ -58,7 +58,9 @@ def test_a_site_may_choose_it_and_its_files_are_the_model_again():
     trials, fitted = night().fit(how)
     model = EffectModel(fitted.propensity, fitted.effects, how.folds, how.overlap_eps, ADJUSTED)
     files = model.files()
-    assert [name for name in files if name.startswith("effect-")] == [f"effect-{k}-tau.ubj" for k in range(how.folds)]
+    assert [name for name in files if name.startswith("effect-")] == [
+        f"effect-{k}-{view}-tau.ubj" for k in range(how.folds) for view in ("all", "history")
+    ]
     assert all(name.endswith((".ubj", ".json", ".npy")) for name in files)
     said, again = champions.says(model, trials), champions.says(EffectModel.of(files), trials)
     assert np.array_equal(said.effect, again.effect) and np.ptp(fitted.predicted.learnt) > 0.01

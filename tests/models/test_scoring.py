@@ -38,7 +38,8 @@ def booster(columns: int, seed: int, **given: object) -> bytes:
 def scorer(adjusted: tuple[str, ...] = FEATURES) -> scoring.Scorer:
     logistic = {"objective": "binary:logistic"}
     width, seen = len(adjusted), len(uplift.names(adjusted))
-    learner = Learner("t", tuple({"m0": booster(seen, seed), "m1": booster(seen, seed + 1)} for seed in (3, 5)))
+    names = ("all-m0", "all-m1", "history-m0", "history-m1")
+    learner = Learner("t", tuple({name: booster(seen, seed + n) for n, name in enumerate(names)} for seed in (3, 7)))
     return scoring.Scorer(
         booster(len(ranker.COLUMNS), 9, **logistic),
         Calibration((0.0, 1.0), (0.0, 0.5)),
@@ -89,7 +90,12 @@ def by_hand(one: scoring.Scorer, row: pd.Series) -> dict[str, float | bool]:
     own += [y / n if n else np.nan for y, n in ((y1, n1), (y0, n0), (n1, n1 + n0))] + [n1, y1, n0, y0]
     seen = np.concatenate([of_pair, np.array(own, np.float32)])[None, :]
     learners = one.model.effects.learner.folds
-    learnt = float(np.mean([predict(each["m1"], seen)[0] - predict(each["m0"], seen)[0] for each in learners]))
+    views = [
+        {part: predict(each[f"{view}-{part}"], seen)[0] for part in ("m0", "m1")}
+        for each in learners
+        for view in ("all", "history")
+    ]
+    learnt = float(np.mean([view["m1"] - view["m0"] for view in views]))
     own_propensity = beta(e * (STRENGTH + n1 + n0), (1 - e) * (STRENGTH + n1 + n0))
     likely = own_propensity.cdf(1 - EPS) - own_propensity.cdf(EPS)
     unsure = 1 - likely if bool(n1) != bool(n0) else 0.0
@@ -104,8 +110,8 @@ def by_hand(one: scoring.Scorer, row: pd.Series) -> dict[str, float | bool]:
     return {
         "relevance": 0.5 * float(predict(one.booster, every)[0]),
         "effect": effect,
-        "effect_low": max(effect - np.hypot(max(tau - low, 0.0) * (1 - unsure), Z90 * ERROR) - off, -1.0),
-        "effect_high": min(effect + np.hypot(max(high - tau, 0.0), Z90 * ERROR) + off, 1.0),
+        "effect_low": max(effect - np.linalg.norm([max(tau - low, 0.0) * (1 - unsure), Z90 * ERROR, off]), -1.0),
+        "effect_high": min(effect + np.linalg.norm([max(high - tau, 0.0), Z90 * ERROR, off]), 1.0),
         "identified": bool(EPS <= e <= 1 - EPS if n1 and n0 else likely >= 0.5) and both_arms,
         "propensity_shown": e,
     }
@@ -203,7 +209,9 @@ def test_an_effect_without_overlap_is_the_middle_of_its_bounds_and_the_interval_
     effect = effects.combine(pair, nothing, own, by_rule)
     assert effect == pytest.approx(kept * (low + high) / 2)
     found = effects.interval(pair, effect, own, by_rule)
-    assert found[0] == pytest.approx(kept * low) and found[1] == pytest.approx(kept * high + 0.1)
+    assert found[0] == pytest.approx(kept * low) and found[1] == pytest.approx(
+        effect + np.hypot(0.1, kept * (high - low) / 2)
+    )
     plain = effects.combine(pair, nothing, own, by_chance)
     assert plain == pytest.approx(kept * high)
     assert np.ravel(effects.interval(pair, plain, own, by_chance)) == pytest.approx([plain[0] - 0.1, plain[0] + 0.1])

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -44,6 +46,29 @@ def test_machines_with_more_threads_learn_the_same_to_the_last_byte(learner, mon
         boosters, e = propensity.fit(t.matrix, t.treated, t.weight, t.fold, how, 0)
         learnt.append((boosters, e.tolist(), uplift.fit(t, e, how, 0)))
     assert learnt[0] == learnt[1]
+
+
+def test_a_fold_says_the_mean_of_what_all_columns_and_the_history_alone_taught():
+    """The planted features stand before columns of noise as many as the prior has: the history has nothing to go by."""
+    planted, rng = plant(0.3, 6_000), np.random.default_rng(1)
+    noise = rng.normal(size=(6_000, len(prior.COLUMNS))).astype(np.float32)
+    trials = replace(planted.trials, matrix=np.hstack([planted.trials.matrix, noise]))
+    learner = uplift.fit(trials, planted.propensity, QUICK, 0)
+    both = {view: [] for view in ("all", "history")}
+    for boosters in learner.folds:
+        assert {name.partition("-")[0] for name in boosters} == set(both)
+        for view, asked in both.items():
+            for name, raw in boosters.items():
+                if name.startswith(view):
+                    asked.append(set(boosting.from_bytes(raw).get_score()))
+    features = {f"f{place}" for place in range(planted.trials.matrix.shape[1])}
+    assert all("f1" in asked for asked in both["all"]) and not any(features & asked for asked in both["history"])
+    shown = [
+        uplift.evaluate(QUICK.learner, view, trials.matrix, planted.propensity)
+        for view in uplift.views(learner.folds[0])
+    ]
+    whole = uplift.evaluate(QUICK.learner, learner.folds[0], trials.matrix, planted.propensity)
+    assert np.allclose(whole, np.mean(shown, axis=0)) and np.abs(shown[0] - shown[1]).max() > 0.05
 
 
 def test_weights_change_what_is_learnt():
