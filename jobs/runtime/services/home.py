@@ -89,5 +89,6 @@ class Home:
             "NIGHTLIFT_SITES": str(self.sites),
             "OMP_WAIT_POLICY": "PASSIVE",
             "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",  # in the logs of tasks it is noise
             **(extra or {}),
         }
