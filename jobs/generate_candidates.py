@@ -22,7 +22,6 @@ from jobs.runtime.spark import SMALL_BATCHES, by_user, spark_session
 from jobs.tables import contracts, listings
 from jobs.tables.lake import Lake
 from jobs.transforms import calendar, candidates, histories, pairs, peers, people, rhythm, sources, taste
-from jobs.transforms.peers import Peers
 from jobs.transforms.sources import Limits
 
 
@@ -41,9 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         catalogue = _catalogue(job, lake, known, counts, as_ofs)
         model_days = (catalogue.days[0], catalogue.days[-1])
         near = candidates.neighbours(history, catalogue, model_days).toArrow()
-        compared = peers.sample(history, lake.manifest(contracts.USERS)["rows"], model_days).toArrow().to_pandas()
-        alike = [Peers.of(compared[compared.model == model], len(known)) for model in range(len(model_days))]
-        models = _models(lake, near, vectors, alike, catalogue, calendar.factor_days(job.site, job.date))
+        compared = peers.sample(history, lake.manifest(contracts.USERS)["rows"]).toArrow()
+        models = _models(lake, near, vectors, compared, catalogue, calendar.factor_days(job.site, job.date))
         retrieve = candidates.retrieve(
             catalogue, known["category"].tolist(), models, _limits(job, int(catalogue.candidates[-1].sum()))
         )
@@ -183,11 +181,11 @@ def _models(
     lake: Lake,
     near: pa.Table,
     vectors: np.ndarray,
-    alike: list[Peers],
+    compared: pa.Table,
     catalogue: candidates.Catalogue,
     factor_days: tuple[date, date],
 ) -> candidates.Models:
-    """Item factors and neighbours as arrays by item number, beside the items' ``vectors`` and the users ``alike``."""
+    """Item factors and neighbours as arrays by item number, beside ``vectors`` and whom users are ``compared`` with."""
     number = {item_id: n for n, item_id in enumerate(catalogue.item_ids)}
     size = len(number)
     stored = lake.read_pandas(contracts.FACTORS)
@@ -205,7 +203,7 @@ def _models(
         who[part.a, part.place - 1], cosine[part.a, part.place - 1] = part.b, part.cosine
         neighbours.append(who)
         cosines.append(cosine.astype(np.float32))
-    return candidates.Models(factors, neighbours, cosines, vectors, alike)
+    return candidates.Models(factors, neighbours, cosines, vectors, compared)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ WORDS = {
     "from_factorisation_recall": "share of later outcomes that the matrix factorisation brings",
     "from_trending_recall": "share of later outcomes that items on the rise bring",
     "from_category_popularity_recall": "share of later outcomes that the best of all categories bring new users",
-    "from_user_cf_recall": "share of later outcomes that users who took the same items bring",
+    "from_user_cf_recall": "share of later outcomes that users of like habits bring",
     "from_content_recall": "share of later outcomes that items like the user's by what they say of themselves bring",
     "from_new_recall": "share of later outcomes that new items bring, by what they say of themselves",
     "ranker_gini_10": "Gini coefficient of how often items are in a top ten, ranker (0 is all equally)",

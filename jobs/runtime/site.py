@@ -142,7 +142,7 @@ class Candidates(Settings):
     )
     trending: int = Field(20, ge=0, description="items with more outcomes in the last week than in the weeks before")
     item_cf: int = Field(60, ge=0, description="items like those of the user")
-    user_cf: int = Field(30, ge=0, description="items of the users whose items are most like the user's")
+    user_cf: int = Field(30, ge=0, description="items that users of the most similar habits take")
     factorisation: int = Field(60, ge=0, description="items with factors like the user's")
     content: int = Field(
         30, ge=0, description="items the user never had, like those of the user by text, category and attributes"

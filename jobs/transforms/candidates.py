@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 
 from jobs.tables import contracts
 from jobs.transforms import rhythm, taste
-from jobs.transforms.histories import arrays, latest
+from jobs.transforms.histories import arrays, habits, latest
 from jobs.transforms.pairs import Things, features, spread
 from jobs.transforms.peers import Peers
 from jobs.transforms.people import Arrays, Person, read
@@ -27,7 +27,6 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])  # a Spark server ne
 
 Retrieval = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 NEIGHBOURS = 50
-HALF_LIFE = 112
 
 
 @dataclass(frozen=True)
@@ -53,15 +52,15 @@ class Catalogue:
 class Models:
     """One entry a retrieval model: item factors (items x rank) and neighbours (items x 50, -1 = none) with cosines.
 
-    ``peers`` are the users compared with. ``vectors`` is what items say of themselves (items x dimensions), the same in
-    every model.
+    ``vectors`` is what items say of themselves (items x dimensions), the same in every model. ``compared`` has the
+    histories of the users that others are compared with (``peers.sample``).
     """
 
     factors: list[np.ndarray]
     neighbours: list[np.ndarray]
     cosines: list[np.ndarray]
     vectors: np.ndarray
-    peers: list[Peers]
+    compared: pa.Table
 
 
 def item_users(days: DataFrame, as_ofs: list[date]) -> DataFrame:
@@ -222,21 +221,22 @@ def _retriever(catalogue: Catalogue, models: Models, limits: Limits) -> Callable
         interest = np.bincount(kinds, person.history["events"][past], minlength=len(shelves[k].share))
         return shelves[k].for_new_user(interest, limits.popularity, limits.per_category)
 
-    def one(person: Person, k: int) -> Arrays | None:
+    def one(person: Person, k: int, alike: Peers) -> Arrays | None:
         day, item, n = person.bought
         as_of, model, allowed = catalogue.days[k], catalogue.model[k], catalogue.candidates[k]
         future = (day >= as_of) & (day < as_of + limits.window_days)
         if k != last and not future.any():
             return None
         past = day < as_of
-        habit_weight = np.rint(1e6 * 0.5 ** ((as_of - day[past]) / HALF_LIFE)).astype(np.int64) * n[past]
-        habit = np.bincount(item[past], habit_weight, minlength=size)  # integers below 2**53: exact in any order
+        usual, worth = habits(day, item, n, as_of)
+        habit = np.zeros(size)
+        habit[usual] = worth
         recent = latest(day, item, as_of)
         cf = np.round(cf_scores(model, recent), 6)
-        peers = np.round(models.peers[model].scores(person.user_id, recent), 6)
+        peers = np.round(alike.scores(person.user_id, usual, worth), 6)
         like = likeness(models.vectors, recent)
         had = np.zeros(size, dtype=bool)
-        had[item[past]] = True
+        had[usual] = True
         other = ~had  # what the user had is for the other sources to bring
         lately = past & (day >= as_of - HISTORY)
         had_lately, place = np.unique(item[lately], return_inverse=True)
@@ -282,9 +282,10 @@ def _retriever(catalogue: Catalogue, models: Models, limits: Limits) -> Callable
         }
 
     def retrieve_batch(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        alike = [Peers.of(models.compared, size, as_of) for as_of in catalogue.days]
         for batch in batches:
             for person in read(batch):
-                tables = [table for k in range(len(catalogue.days)) if (table := one(person, k)) is not None]
+                tables = [table for k, peers in enumerate(alike) if (table := one(person, k, peers)) is not None]
                 if not tables:
                     continue
                 merged = {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}

@@ -13,7 +13,8 @@ from jobs.transforms.people import EPOCH
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # a Spark server need not have this project on its path
 
-LATEST = 50  # items of a user that neighbours are counted by
+LATEST = 50  # items of a user that items' neighbours are counted by
+HALF_LIFE = 112  # days after which an outcome says half as much of a habit
 
 
 def histories(days: DataFrame, numbers: DataFrame) -> DataFrame:
@@ -32,6 +33,17 @@ def latest(day: np.ndarray, item: np.ndarray, before: int) -> np.ndarray:
     recent = np.zeros(len(seen), dtype=np.int64)
     np.maximum.at(recent, last, day[past])
     return seen[np.lexsort((seen, -recent))][:LATEST]
+
+
+def habits(day: np.ndarray, item: np.ndarray, n: np.ndarray, before: int) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of the distinct items before a day, ascending, and their outcomes, each worth half after ``HALF_LIFE``.
+
+    Worth is in millionths of an outcome: integers below 2**53 add up exactly, in whatever order they come.
+    """
+    past = day < before
+    worth = np.rint(1e6 * 0.5 ** ((before - day[past]) / HALF_LIFE)).astype(np.int64) * n[past]
+    items, place = np.unique(item[past], return_inverse=True)
+    return items, np.bincount(place, worth, minlength=len(items))
 
 
 def arrays(column: pa.ListArray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:

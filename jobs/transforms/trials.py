@@ -175,7 +175,8 @@ def sample(
 def label(drawn: DataFrame, pairs: DataFrame, exposures: DataFrame, periods: Periods) -> DataFrame:
     """Trials with ``treated``, ``outcome``, whether they were ``explored``, and the first logged propensity.
 
-    Explored: one of the period's exposures has the policy ``explore``, a slot filled at random.
+    Explored: one of the period's exposures has the policy ``explore``, a slot filled at random. Neither join may
+    broadcast: compressed, a log of millions of exposures looks small enough to Spark, and does not fit its memory.
     """
     random_slot = F.coalesce(F.col("policy") == "explore", F.lit(False))
     logged = _near(exposures.where(F.col("propensity").isNotNull() | random_slot), "exposed_day", periods).withColumn(
@@ -194,9 +195,9 @@ def label(drawn: DataFrame, pairs: DataFrame, exposures: DataFrame, periods: Per
         return F.coalesce(F.expr(f"shiftright({name}, period) & 1"), F.lit(0)).cast("int")
 
     return (
-        drawn.join(pairs, on=["user_id", "item_id"], how="left")
+        drawn.join(pairs.hint("merge"), on=["user_id", "item_id"], how="left")
         .withColumns({"treated": bit("shown"), "outcome": bit("outcome")})
-        .join(logged, on=["user_id", "item_id", "period"], how="left")
+        .join(logged.hint("merge"), on=["user_id", "item_id", "period"], how="left")
         .withColumn("logged_propensity", F.when(F.col("treated") == 1, F.col("first_propensity")))
         .withColumn("explored", F.coalesce(F.col("treated") * F.col("random_slot"), F.lit(0)))
         .drop("shown", "first_propensity", "random_slot")

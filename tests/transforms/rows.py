@@ -1,16 +1,15 @@
 """Pieces of rows that several tests need."""
 
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
 from jobs.tables import contracts
 from jobs.transforms import candidates, pairs, people, taste
-from jobs.transforms.peers import Peers
 from jobs.transforms.shown import Shown
 
 QUIET = (
@@ -91,5 +90,12 @@ def unoffered(size: int) -> taste.Offers:
 
 def unlearnt() -> candidates.Models:
     """A hundred items of which no model knows anything; each says something of its own."""
-    alike = Peers.of(pd.DataFrame({"user_id": [], "items": []}), 100)
-    return candidates.Models([np.zeros((100, 2))], [np.full((100, 1), -1)], [np.zeros((100, 1))], np.eye(100), [alike])
+    nothing = np.zeros((100, 2)), np.full((100, 1), -1), np.zeros((100, 1))
+    return candidates.Models(*([each] for each in nothing), np.eye(100), histories_of({}))
+
+
+def histories_of(took: Mapping[str, Sequence[tuple[int, int, int]]]) -> pa.Table:
+    """Histories (``histories.histories``) of users by the day, item and number of their outcomes."""
+    fields = pa.struct([("day", pa.int32()), ("item", pa.int32()), ("n", pa.int32())])
+    lists = [[dict(zip(("day", "item", "n"), each, strict=True)) for each in mine] for mine in took.values()]
+    return pa.table({"user_id": pa.array(took, pa.string()), "history": pa.array(lists, pa.list_(fields))})

@@ -1,6 +1,8 @@
 """Masks, counts and sample of a world small enough to enumerate."""
 
+from contextlib import redirect_stdout
 from datetime import date, datetime, time, timedelta
+from io import StringIO
 from itertools import product
 
 import pytest
@@ -126,7 +128,12 @@ def test_labels_are_the_masks_the_first_logged_propensity_and_whether_a_random_s
         schema,
     )
     drawn = spark.createDataFrame([(u, i, p) for u, i, p in latest()], "user_id string, item_id string, period int")
-    found = trials.label(drawn, tables["pairs"], exposures, PERIODS).collect()
+    labelled = trials.label(drawn, tables["pairs"], exposures, PERIODS)
+    with redirect_stdout(StringIO()) as plan:
+        labelled.explain()
+    joins = [line for line in plan.getvalue().splitlines() if "LeftOuter" in line]
+    assert len(joins) == 2 and all("SortMergeJoin" in line for line in joins), "a whole log fits no broadcast"
+    found = labelled.collect()
     assert {(r.user_id, r.item_id, r.period): (r.treated == 1, r.outcome == 1) for r in found} == latest()
     logged = {(r.user_id, r.item_id, r.period): (r.logged_propensity, r.explored) for r in found}
     assert logged.pop(("v", "a", 1)) == (0.4, 1)
