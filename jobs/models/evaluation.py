@@ -30,7 +30,7 @@ BY_SOURCE = {  # what each source sorts its own items by
     "from_factorisation": "factor_score",
     "from_trending": "item_trend",
     "from_category_popularity": POPULARITY,
-    "from_user_cf": "user_cf_score",
+    "from_user_cf": "user_cf_share",
     "from_content": "content_score",
     "from_new": "content_score",
 }

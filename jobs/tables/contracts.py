@@ -110,7 +110,7 @@ TASTE_FEATURES = ("item_price_position", "price_gap", "brand_share")  # jobs/tra
 RETRIEVAL_FEATURES = (  # the ranker only
     "item_cf_score",
     "factor_score",
-    "user_cf_score",
+    "user_cf_share",
     "content_score",
     "popularity_rank",
     *RHYTHM_FEATURES,

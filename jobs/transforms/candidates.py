@@ -273,7 +273,7 @@ def _retriever(catalogue: Catalogue, models: Models, limits: Limits) -> Callable
             contracts.SHOWN_POSITION: position_of(person.more["placed"], found, as_of, limits.window_days),
             "item_cf_score": cf[found].astype(np.float32),
             "factor_score": factor[found].astype(np.float32),
-            "user_cf_score": peers[found].astype(np.float32),
+            "user_cf_share": peers[found].astype(np.float32),
             "content_score": like[found].astype(np.float32),
             "popularity_rank": rank[k][found],
             **rhythm.for_items(found, before, catalogue.about[k], catalogue.category),

@@ -208,7 +208,7 @@ def test_those_with_the_same_items_bring_the_rest_of_theirs(found: list[dict[str
     assert {user for user, _ in brought} == {row["user_id"] for row in found} - {"cold"}
     assert {item[0] for user, item in brought if user[0] == "b"} == {"b"}
     assert set(brought) - {(user, item) for user, item, _ in events()}, "some of it is new to the user"
-    scores = [row["user_cf_score"] for row in found if row["as_of"] == RUN_DATE]
+    scores = [row["user_cf_share"] for row in found if row["as_of"] == RUN_DATE]
     assert min(scores) >= 0 and 0.1 < max(scores) < 0.2, "shares of some ten habits"
 
 
