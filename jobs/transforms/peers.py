@@ -14,6 +14,7 @@ import pyarrow as pa
 from pyspark import cloudpickle
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
+from scipy.sparse import csr_array
 
 from jobs.transforms.histories import arrays, habits
 from jobs.transforms.sources import best
@@ -33,19 +34,15 @@ def sample(history: DataFrame, users: int) -> DataFrame:
 
 @dataclass(frozen=True)
 class Peers:
-    """The habits of the sample's users before a day, both ways round.
+    """The habits of the sample's users before a day, two tables of (users, items): where a user is, by his id.
 
-    ``items[start[p]:start[p + 1]]`` is what user p took, with the ``share`` of his habits; the others who took item i
-    are ``takers[first[i]:first[i + 1]]``, each with the ``pull`` of i on him. ``rarity`` is each item's.
+    ``pulls`` is how much each habit says of him, in rows of length 1; ``shares`` is its share of all his habits.
+    ``rarity`` is each item's.
     """
 
     place: dict[str, int]
-    start: np.ndarray
-    items: np.ndarray
-    share: np.ndarray
-    first: np.ndarray
-    takers: np.ndarray
-    pull: np.ndarray
+    pulls: csr_array
+    shares: csr_array
     rarity: np.ndarray
 
     @classmethod
@@ -55,24 +52,20 @@ class Peers:
         ``before`` is the day, since 1970.
         """
         rows = histories.sort_by("user_id").combine_chunks()
-        lists = [arrays(chunk) for chunk in rows.column("history").chunks]
-        kept = [habits(*each, before) for chunk in lists for each in chunk]
+        kept = [habits(*each, before) for chunk in rows.column("history").chunks for each in arrays(chunk)]
+        times = np.array([len(each) for each, _ in kept], np.int64)
         items = np.concatenate([*(each for each, _ in kept), np.empty(0, np.int64)]).astype(np.int64)
         worth = np.concatenate([*(each for _, each in kept), np.empty(0)])
-        owner = np.repeat(np.arange(len(kept)), [len(each) for each, _ in kept])
-        takers = np.bincount(items, minlength=size)
-        rarity = np.log1p(len(kept) / (1.0 + takers))
-        order = np.argsort(items, kind="stable")
-        total, pull = np.bincount(owner, worth, minlength=len(kept)), _pull(worth, rarity[items])
+        owner, start = np.repeat(np.arange(len(kept)), times), np.r_[0, np.cumsum(times)]
+        rarity = np.log1p(len(kept) / (1.0 + np.bincount(items, minlength=size)))
+        pull = _pull(worth, rarity[items])
         length = np.sqrt(np.bincount(owner, pull**2, minlength=len(kept)))
+        total = np.bincount(owner, worth, minlength=len(kept))
+        shape = len(kept), size
         return cls(
             {user: n for n, user in enumerate(rows.column("user_id").to_pylist())},
-            np.r_[0, np.cumsum(np.bincount(owner, minlength=len(kept)))],
-            items,
-            worth / total[owner],
-            np.r_[0, np.cumsum(takers)],
-            owner[order],
-            (pull / length[owner])[order],
+            csr_array((pull / length[owner], items, start), shape=shape),
+            csr_array((worth / total[owner], items, start), shape=shape),
             rarity,
         )
 
@@ -83,22 +76,15 @@ class Peers:
         The nearest are others than the user and share an item; where there are none all scores are 0.
         """
         near, cosine = self._nearest(user_id, items, worth)
-        size = len(self.rarity)
         if not len(near):
-            return np.zeros(size)
-        weight = cosine**2 / (cosine**2).sum()
-        taken = [slice(self.start[peer], self.start[peer + 1]) for peer in near]
-        share = np.concatenate([each * self.share[rows] for each, rows in zip(weight, taken, strict=True)])
-        return np.bincount(np.concatenate([self.items[rows] for rows in taken]), share, minlength=size)
+            return np.zeros(len(self.rarity))
+        return np.asarray((cosine**2 / (cosine**2).sum()) @ self.shares[near])
 
     def _nearest(self, user_id: str, items: np.ndarray, worth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Numbers of the nearest, ascending, of equals the first, and their cosines of habits."""
-        mine = _pull(worth, self.rarity[items])
-        mine /= max(float(np.sqrt((mine**2).sum())), 1e-12)
-        met = [slice(self.first[item], self.first[item + 1]) for item in items]
-        both = np.concatenate([*(each * self.pull[rows] for each, rows in zip(mine, met, strict=True)), np.empty(0)])
-        who = np.concatenate([*(self.takers[rows] for rows in met), self.takers[:0]])
-        cosine = np.round(np.bincount(who, both, minlength=len(self.place)), 9)
+        mine, own = np.zeros(len(self.rarity)), _pull(worth, self.rarity[items])
+        mine[items] = own / max(float(np.sqrt((own**2).sum())), 1e-12)
+        cosine = np.round(self.pulls @ mine, 9)
         if user_id in self.place:
             cosine[self.place[user_id]] = 0.0
         near = np.sort(best(cosine, np.ones(len(cosine), dtype=bool), NEAREST))

@@ -219,7 +219,7 @@ def test_users_are_compared_by_what_they_had_before_each_as_of_day(spark: SparkS
         catalogue().days, ({"x": [0], "y": [], "z": []}, {"x": [0, 1], "y": [2], "z": []}), strict=True
     ):
         one = peers.Peers.of(compared, len(ITEMS), day)
-        assert {user: one.items[one.start[n] : one.start[n + 1]].tolist() for user, n in one.place.items()} == known
+        assert {user: one.shares[[n]].indices.tolist() for user, n in one.place.items()} == known
     many = [(f"u{n}", "a0", 20) for n in range(400)]
     drawn = peers.sample(history_of(spark, many), 4 * peers.SAMPLE).collect()
     assert 60 <= len(drawn) <= 140, "a quarter of them, as if there were four times as many as are compared"
