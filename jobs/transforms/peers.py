@@ -59,8 +59,8 @@ class Peers:
         owner, start = np.repeat(np.arange(len(kept)), times), np.r_[0, np.cumsum(times)]
         rarity = np.log1p(len(kept) / (1.0 + np.bincount(items, minlength=size)))
         pull = _pull(worth, rarity[items])
-        length = np.sqrt(np.bincount(owner, pull**2, minlength=len(kept)))
-        total = np.bincount(owner, worth, minlength=len(kept))
+        length = np.maximum(np.sqrt(np.bincount(owner, pull**2, minlength=len(kept))), 1e-12)
+        total = np.maximum(np.bincount(owner, worth, minlength=len(kept)), 1.0)  # of habits long faded nothing is left
         shape = len(kept), size
         return cls(
             {user: n for n, user in enumerate(rows.column("user_id").to_pylist())},
