@@ -9,9 +9,10 @@ as the night runs them: seconds, and the peak of the memory (PSS, GiB) of the jo
 are its JVM and its Python workers.
 
 executors: pairs a second of the job score's work on warm executors: candidates read from Parquet, matrices, the
-predictions of all models (the ranker's booster, and the propensity's and the learner's of the user's fold), posteriors,
+predictions of all models (the ranker's booster, the propensity's of the user's fold, the learner's of all), posteriors,
 intervals, and the scores written as Parquet. bare: pairs a second of ``inplace_predict`` of the same boosters on the
-same matrices, which lie in memory, with as many threads as there are executor cores; and of the ranker's booster alone.
+same matrices, which lie in memory, with as many threads as there are executor cores, without what the learner says of
+the pairs' history, which is asked for once for all pairs that share theirs; and of the ranker's booster alone.
 """
 
 import argparse
@@ -29,7 +30,7 @@ from numpy.typing import NDArray
 from benchmarks.nights import timed
 from jobs.models import boosting, propensity, ranker, uplift
 from jobs.models.folds import fold_of, threads
-from jobs.models.scoring import Posteriors, Scorer
+from jobs.models.scoring import Known, Scorer
 from jobs.runtime.args import JobArgs, run
 from jobs.runtime.errors import SetupError
 from jobs.runtime.services.home import Home
@@ -101,12 +102,10 @@ def calls(scorer: Scorer, batch: pa.RecordBatch) -> list[Call]:
     fold = fold_of(batch.column("user_id").to_numpy(zero_copy_only=False), model.folds)
     items = batch.column("item_id").to_numpy(zero_copy_only=False)
     e = propensity.columns(matrix, counts, boosting.arrow_matrix(batch, LISTED))
-    seen = uplift.columns(matrix, model.adjusted, Posteriors(model.effects.prior)(fold, items, counts), counts)
+    seen = uplift.columns(matrix, model.adjusted, Known(model.effects)(items, counts)[0], counts)
     found = [Call(scorer.booster, every)]
-    for k, (own, learnt) in enumerate(zip(model.propensity.boosters, model.effects.learner.folds, strict=True)):
-        found.append(Call(own, e[fold == k]))
-        found += [Call(booster, seen[fold == k]) for booster in learnt.values()]
-    return found
+    found += [Call(own, e[fold == k]) for k, own in enumerate(model.propensity.boosters)]
+    return found + [Call(raw, seen) for views in model.effects.learner.folds for raw in views[uplift.ALL].values()]
 
 
 def seconds(work: Callable[[], object], times: int) -> float:

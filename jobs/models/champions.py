@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from jobs.models import metrics
 from jobs.models.engine import Predicted
+from jobs.models.folds import threads
 from jobs.models.metrics import Estimate
 from jobs.models.sample import Sample
 from jobs.models.scoring import EffectModel, Pairs
@@ -45,7 +46,7 @@ def paired_ndcg(
 def says(model: EffectModel, sample: Sample) -> Pairs:
     """What the effect model of an earlier night says of tonight's trials, which have the features it adjusts for."""
     trials = sample.trials
-    return model.predict(trials.matrix, trials.users, sample.item, sample.counts, sample.listed)
+    return model.predict(trials.matrix, trials.users, sample.item, sample.counts, sample.listed, nthread=threads())
 
 
 def champion_qini(said: Pairs, sample: Sample, predicted: Predicted, how: Effects, seed: int) -> Estimate:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from jobs.models import doubly_robust, pooling, propensity, uplift
 from jobs.models.doubly_robust import AverageEffect, Trials
+from jobs.models.folds import threads
 from jobs.models.prior import Posterior, Prior
 from jobs.models.propensity import Propensity
 from jobs.models.rows import Rows
@@ -97,7 +98,7 @@ def fit(
     posterior = priors.posterior(trials.fold, sample.item, sample.counts)
     seen = replace(trials, matrix=uplift.columns(trials.matrix, adjusted, posterior, sample.counts))
     learner = uplift.fit(uplift.residuals(seen, posterior), clipped, how, seed)
-    learnt = learner.predict(seen.matrix, propensity.clip(estimated, how.overlap_eps), trials.fold)
+    learnt = learner.predict(seen.matrix, propensity.clip(estimated, how.overlap_eps), trials.fold, threads())
     mu0, mu1 = doubly_robust.outcome_models(seen, how, seed)
     score = doubly_robust.scores(trials.treated, trials.outcome, clipped, mu0, mu1)
     off = doubt(posterior, sample.counts, model.unsure(estimated, sample.counts, how.overlap_eps))

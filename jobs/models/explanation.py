@@ -15,7 +15,7 @@ from jobs.models.doubly_robust import Z90, by_group, ratio
 from jobs.models.folds import uniform_ids
 from jobs.models.metrics import Estimate
 from jobs.models.plain import IS
-from jobs.models.uplift import Boosters, Learner, views
+from jobs.models.uplift import VIEWS, Boosters, Learner
 from jobs.runtime.figure_words import points
 
 Floats = NDArray[np.float64]
@@ -30,11 +30,13 @@ def contributions(learner: Learner, matrix: NDArray[np.float32], e: Floats, fold
     boosters' outputs, so its SHAP values are the same combination of theirs.
     """
     out = np.zeros((len(matrix), matrix.shape[1] + 1))
-    for k, boosters in enumerate(learner.folds):
+    for k, views in enumerate(learner.folds):
         rows = fold == k
-        if rows.any():
-            every = [_of_view(learner.recipe, view, matrix[rows], e[rows]) for view in views(boosters)]
-            out[rows] = np.mean(every, axis=0)
+        for view, boosters in views.items() if rows.any() else ():
+            columns = VIEWS[view]
+            shap = _of_view(learner.recipe, boosters, matrix[rows, columns], e[rows]) / len(views)
+            out[rows, -1] += shap[:, -1]
+            out[:, :-1][rows, columns] += shap[:, :-1]
     return out
 
 

@@ -16,12 +16,12 @@ from jobs.models.doubly_robust import Z90
 from jobs.models.folds import fold_of
 from jobs.models.prior import BASE, Posterior, Prior, pack
 from jobs.models.propensity import Propensity, clip, seen_both
-from jobs.models.uplift import Learner
+from jobs.models.uplift import Boosters, Learner, Outputs
 from jobs.runtime.errors import DataError
 from jobs.tables.contracts import FEATURES, LISTED, PAIR_COUNTS, SCORES, SOURCES
 
 Floats = NDArray[np.float64]
-MOST_KNOWN = 1_000_000  # posteriors kept at once: about 90 MB
+MOST_KNOWN = 1_000_000  # posteriors kept at once: about 100 MB
 PARTS = 6  # that an effect is put together of
 
 
@@ -88,41 +88,44 @@ class Effects:
         return np.clip(effect - low, -1.0, 1.0), np.clip(effect + high, -1.0, 1.0)
 
 
-class Posteriors:
-    """The posteriors of a prior, each computed once however many pairs and batches have the same counts on an item.
+class Known:
+    """What item and counts alone say of pairs that are scored: the posterior, and what the learner's history view says.
 
-    A posterior depends on fold, item and counts alone, and most pairs share theirs with many others.
+    Most pairs share theirs with many others, so each is computed once for all pairs and batches. The prior is that of
+    everybody, the user included, as is usual in empirical Bayes.
     """
 
-    def __init__(self, prior: Prior) -> None:
-        self.prior, self.items = prior, pd.Index(prior.items)
-        self.keys, self.known = _nothing()
+    def __init__(self, effects: Effects) -> None:
+        self.prior, self.learner, self.items = effects.prior, effects.learner, pd.Index(effects.prior.items)
+        self.keys: NDArray[np.int64] = np.zeros(0, np.int64)
+        self.values: dict[str, Floats] = {}
 
-    def __call__(self, fold: NDArray[np.int64], items: ArrayLike, counts: NDArray[Any]) -> Posterior:
-        """``Prior.posterior`` of pairs: folds and item ids (n,), counts (n, 4)."""
+    def __call__(self, items: ArrayLike, counts: NDArray[Any]) -> tuple[Posterior, Outputs]:
+        """Of pairs: item ids (n,), counts (n, 4)."""
         names = np.asarray(items, dtype=object)
         code = self.items.get_indexer(pd.Index(names)) + 1  # 0: an item that the prior does not know
-        key = (np.asarray(fold, dtype=np.int64) * (len(self.items) + 1) + code) * BASE**4 + pack(counts)
+        key = code * BASE**4 + pack(counts)
         distinct, first, place = np.unique(key, return_index=True, return_inverse=True)
         if len(self.keys) > MOST_KNOWN:
-            self.keys, self.known = _nothing()
+            self.keys, self.values = self.keys[:0], {}
         new = ~np.isin(distinct, self.keys, assume_unique=True)
         if new.any():
-            one = first[new]
-            self._learn(distinct[new], self.prior.posterior(fold[one], names[one], counts[one]))
+            self._learn(distinct[new], names[first[new]], counts[first[new]])
         rows = np.searchsorted(self.keys, distinct)[place]
-        return Posterior(*(values[rows] for values in self.known))
+        found = {name: values[rows] for name, values in self.values.items()}
+        posterior = Posterior(*(found.pop(field.name) for field in fields(Posterior)))
+        return posterior, found
 
-    def _learn(self, keys: NDArray[np.int64], found: Posterior) -> None:
+    def _learn(self, keys: NDArray[np.int64], names: NDArray[Any], counts: NDArray[Any]) -> None:
+        posterior = self.prior.posterior(np.full(len(keys), self.prior.everybody), names, counts)
+        seen = posterior.matrix(counts.astype(np.float32))
+        more = {field.name: getattr(posterior, field.name) for field in fields(posterior)}
+        more |= self.learner.outputs(uplift.HISTORY, seen)
         every = np.concatenate([self.keys, keys])
         order = np.argsort(every, kind="stable")
+        before = self.values or {name: np.zeros(0) for name in more}
         self.keys = every[order]
-        more = (getattr(found, field.name) for field in fields(found))
-        self.known = [np.concatenate(both)[order] for both in zip(self.known, more, strict=True)]
-
-
-def _nothing() -> tuple[NDArray[np.int64], list[Floats]]:
-    return np.zeros(0, np.int64), [np.zeros(0) for _ in fields(Posterior)]
+        self.values = {name: np.concatenate([before[name], values])[order] for name, values in more.items()}
 
 
 @dataclass(frozen=True)
@@ -153,25 +156,30 @@ class EffectModel:
         items: ArrayLike,
         counts: NDArray[Any],
         listed: NDArray[np.float32],
-        posteriors: Posteriors | None = None,
+        known: Known | None = None,
+        nthread: int = 1,
     ) -> Pairs:
         """What it says of pairs, each by the fold that never saw the user.
 
         ``matrix`` has the columns ``adjusted``; ``users`` and ``items`` are ids (n,), ``counts`` (n, 4) the pairs' own
-        and ``listed`` (n, 2) where they stood in the list before. With ``posteriors`` (of its own prior, kept from one
-        call to the next) the pairs are scored, not judged: their prior is that of everybody, the user included, as is
-        usual in empirical Bayes, and the learner the mean of all folds'. Propensities stay those of the fold.
+        and ``listed`` (n, 2) where they stood in the list before. With ``known`` (of its own effects, kept from one
+        call to the next) the pairs are scored, not judged: their prior is that of everybody and the learner the mean of
+        all folds'. Propensities stay those of the fold.
         """
-        fold, prior = fold_of(users, self.folds), self.effects.prior
-        e = self.propensity.predict(propensity.columns(matrix, counts, listed), fold)
-        judged = posteriors is None
-        of_fold = fold if judged else np.full(len(fold), prior.everybody)
-        posterior = (posteriors or Posteriors(prior))(of_fold, items, counts)
-        seen = uplift.columns(matrix, self.adjusted, posterior, counts)
-        learnt = self.effects.learner.predict(seen, clip(e, self.overlap_eps), fold if judged else None)
+        fold, effects = fold_of(users, self.folds), self.effects
+        e = self.propensity.predict(propensity.columns(matrix, counts, listed), fold, nthread)
+        clipped = clip(e, self.overlap_eps)
+        if known is None:
+            posterior = effects.prior.posterior(fold, items, counts)
+            seen = uplift.columns(matrix, self.adjusted, posterior, counts)
+            learnt = effects.learner.predict(seen, clipped, fold, nthread)
+        else:
+            posterior, by_history = known(items, counts)
+            seen = uplift.columns(matrix, self.adjusted, posterior, counts)
+            learnt = effects.learner.effect((effects.learner.outputs(uplift.ALL, seen, nthread), by_history), clipped)
         unsure = self.propensity.unsure(e, counts, self.overlap_eps)
-        effect = self.effects.combine(posterior, learnt, counts, unsure)
-        interval = self.effects.interval(posterior, effect, counts, unsure)
+        effect = effects.combine(posterior, learnt, counts, unsure)
+        interval = effects.interval(posterior, effect, counts, unsure)
         return Pairs(e, effect, *interval, self.identified(e, items, counts))
 
     def identified(self, e: Floats, items: ArrayLike, counts: NDArray[Any]) -> NDArray[np.bool_]:
@@ -185,7 +193,7 @@ class EffectModel:
 
     def files(self) -> dict[str, bytes]:
         """The model as files that carry no code: boosters, the prior's weights, and a recipe of how to use them."""
-        effects, learner = self.effects, self.effects.learner
+        effects, learner, seen = self.effects, self.effects.learner, list(uplift.names(self.adjusted))
         recipe = {
             "recipe": learner.recipe,
             "meaning": uplift.RECIPES[learner.recipe],
@@ -195,7 +203,8 @@ class EffectModel:
             "propensity_columns": list(propensity.names(self.adjusted)),
             "propensity_calibration": self.propensity.calibration.document(),
             "propensity_strength": self.propensity.strength,
-            "columns": list(uplift.names(self.adjusted)),
+            "columns": seen,
+            "views": {view: len(seen[columns]) for view, columns in uplift.VIEWS.items()},
             "items": list(effects.prior.items),
             "both_arms": sorted(effects.both_arms),
             "slopes": list(effects.slopes),
@@ -205,33 +214,38 @@ class EffectModel:
         files = {"recipe.json": json.dumps(recipe, sort_keys=True).encode(), "prior.npy": effects.prior.document()}
         files |= {f"propensity-{k}.ubj": raw for k, raw in enumerate(self.propensity.boosters)}
         folds = enumerate(learner.folds)
-        return files | {f"effect-{k}-{name}.ubj": raw for k, part in folds for name, raw in part.items()}
+        return files | {
+            f"effect-{k}-{view}-{part}.ubj": raw
+            for k, views in folds
+            for view, boosters in views.items()
+            for part, raw in boosters.items()
+        }
 
     @classmethod
     def of(cls, files: Mapping[str, bytes]) -> "EffectModel":
         """The model of its registered files; DataError where its columns or parts are not those of now."""
         recipe = json.loads(files["recipe.json"])
         adjusted = tuple(recipe.get("adjusted", ()))  # older models name neither these nor the propensity's columns
-        now = list(propensity.names(adjusted)), list(uplift.names(adjusted))
+        seen = list(uplift.names(adjusted))
+        now = list(propensity.names(adjusted)), seen
         if not set(adjusted) <= set(FEATURES) or (recipe.get("propensity_columns"), recipe["columns"]) != now:
             raise DataError("it was fitted on other columns than are counted now")
         if len(recipe["slopes"]) != PARTS:
             raise DataError("its effects are put together of other parts than now")
+        if recipe.get("views") != {view: len(seen[columns]) for view, columns in uplift.VIEWS.items()}:
+            raise DataError("its learner has other views than now")
         folds = range(recipe["folds"])
-        boosters = tuple(
-            {
-                name.removeprefix(f"effect-{k}-").removesuffix(".ubj"): raw
-                for name, raw in files.items()
-                if name.startswith(f"effect-{k}-")
-            }
-            for k in folds
-        )
+        learnt: tuple[dict[str, Boosters], ...] = tuple({view: {} for view in uplift.VIEWS} for _ in folds)
+        for name, raw in files.items():
+            if name.startswith("effect-"):
+                k, view, part = name.removeprefix("effect-").removesuffix(".ubj").split("-")
+                learnt[int(k)][view][part] = raw
         calibration = Calibration.of(recipe["propensity_calibration"])
         return cls(
             Propensity(tuple(files[f"propensity-{k}.ubj"] for k in folds), calibration, recipe["propensity_strength"]),
             Effects(
                 Prior.of(recipe["items"], files["prior.npy"]),
-                Learner(recipe["recipe"], boosters),
+                Learner(recipe["recipe"], learnt),
                 tuple(recipe["slopes"]),
                 recipe["intercept"],
                 recipe["error"],
@@ -265,18 +279,16 @@ class Scorer:
 
     def score(self, frame: pd.DataFrame) -> pd.DataFrame:
         """``rows`` of a frame."""
-        return self.rows(
-            pa.RecordBatch.from_pandas(frame, preserve_index=False), Posteriors(self.model.effects.prior)
-        ).to_pandas()
+        return self.rows(pa.RecordBatch.from_pandas(frame, preserve_index=False), Known(self.model.effects)).to_pandas()
 
-    def rows(self, batch: pa.RecordBatch, posteriors: Posteriors) -> pa.RecordBatch:
+    def rows(self, batch: pa.RecordBatch, known: Known) -> pa.RecordBatch:
         """SCORES rows of candidates with their pairs' counts; missing features are NaN, missing counts 0."""
         model, every = self.model, boosting.arrow_matrix(batch, ranker.COLUMNS)
         matrix = every[:, [ranker.COLUMNS.index(name) for name in model.adjusted]]
         listed = boosting.arrow_matrix(batch, LISTED)
         counts = np.nan_to_num(boosting.arrow_matrix(batch, PAIR_COUNTS)).astype(np.int32)
         users, items = (batch.column(name).to_numpy(zero_copy_only=False) for name in ("user_id", "item_id"))
-        said = model.predict(matrix, users, items, counts, listed, posteriors)
+        said = model.predict(matrix, users, items, counts, listed, known)
         columns = {
             "user_id": batch.column("user_id"),
             "item_id": batch.column("item_id"),
@@ -300,11 +312,11 @@ class Scorer:
         whole = set(SOURCES) <= set(self.sources)
 
         def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            posteriors = Posteriors(self.model.effects.prior)
+            known = Known(self.model.effects)
             for batch in batches:
                 if not whole:
                     batch = batch.filter(pa.array(ranker.kept(batch.select(list(SOURCES)).to_pandas(), self.sources)))
                 if batch.num_rows:
-                    yield self.rows(batch, posteriors)
+                    yield self.rows(batch, known)
 
         return run

@@ -7,7 +7,7 @@ two: features find whom an item moves, but trees that may ask for them ask less 
 (R); Kennedy 2020 (DR); ``forest`` for the causal forest.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,6 +26,7 @@ from jobs.tables.contracts import USER_FEATURES
 
 Floats = NDArray[np.float64]
 Boosters = dict[str, bytes]
+Outputs = dict[str, Floats]
 RECIPES = {
     "s": "m(x, 1) - m(x, 0), the treatment being the first column",
     "t": "m1 - m0",
@@ -37,7 +38,8 @@ RECIPES = {
 
 
 VARIANCE_FLOOR = 0.01  # of an outcome, in the weights of the learner
-ALL, HISTORY = "all", "history"  # views: every column; the last ones, which are the prior's
+ALL, HISTORY = "all", "history"
+VIEWS = {ALL: slice(None), HISTORY: slice(-len(prior.COLUMNS), None)}  # every column; the last ones, the prior's
 COLUMN_SHARE = 0.3  # of all columns, that a question is chosen from: most features say little
 
 
@@ -91,55 +93,56 @@ class WeightedRegressor(XGBRegressor):
 
 @dataclass(frozen=True)
 class Learner:
-    """The boosters of each fold (fitted without its users), named by view and part, and the name of their recipe."""
+    """The boosters of each fold (fitted without its users) by view and part, and the name of their recipe."""
 
     recipe: str
-    folds: tuple[Boosters, ...]
+    folds: tuple[dict[str, Boosters], ...]
 
-    def predict(
-        self, matrix: NDArray[np.float32], e: Floats, fold: NDArray[np.int64] | None, nthread: int = 1
-    ) -> Floats:
-        """Effects, shape (n,), each from the fold model that never saw the user; ``e`` is the propensity.
-
-        Without folds the mean of all fold models, which is less noisy (bagging: Breiman, Machine Learning 1996): for
-        pairs that are scored, not judged.
-        """
-        if fold is None:
-            every = [evaluate(self.recipe, boosters, matrix, e, nthread) for boosters in self.folds]
-            return np.asarray(np.mean(every, axis=0))
+    def predict(self, matrix: NDArray[np.float32], e: Floats, fold: NDArray[np.int64], nthread: int = 1) -> Floats:
+        """Effects, shape (n,), each from the fold model that never saw the user; ``e`` is the propensity."""
         effect = np.zeros(len(matrix))
-        for k, boosters in enumerate(self.folds):
+        for k, views in enumerate(self.folds):
             rows = fold == k
             if rows.any():
-                effect[rows] = evaluate(self.recipe, boosters, matrix[rows], e[rows], nthread)
+                effect[rows] = evaluate(self.recipe, views, matrix[rows], e[rows], nthread)
         return effect
 
+    def outputs(self, view: str, matrix: NDArray[np.float32], nthread: int = 1) -> Outputs:
+        """What the boosters of a view say, each of shape (n,): the mean of all folds' models, which is less noisy.
 
-def views(boosters: Boosters) -> list[Boosters]:
-    """The parts of each view of a fold; models of before there were views have one, without a name."""
-    found: dict[str, Boosters] = {}
-    for name, raw in boosters.items():
-        view, _, part = name.rpartition("-")
-        found.setdefault(view, {})[part] = raw
-    return list(found.values())
+        For pairs that are scored, not judged. ``matrix`` has the view's columns.
+        """
+        every = [outputs(self.recipe, views[view], matrix, nthread) for views in self.folds]
+        return {part: np.asarray(np.mean([said[part] for said in every], axis=0)) for part in every[0]}
+
+    def effect(self, said: Sequence[Outputs], e: Floats) -> Floats:
+        """The effect, shape (n,), that the ``outputs`` of all views come to."""
+        return np.asarray(np.mean([combined(self.recipe, one, e) for one in said], axis=0))
 
 
-def evaluate(recipe: str, boosters: Boosters, matrix: NDArray[np.float32], e: Floats, nthread: int = 1) -> Floats:
+def evaluate(
+    recipe: str, views: Mapping[str, Boosters], matrix: NDArray[np.float32], e: Floats, nthread: int = 1
+) -> Floats:
     """A fold's effect, the mean of its views', for features (n, columns) and propensities (n,)."""
-    return np.asarray(np.mean([_one_view(recipe, view, matrix, e, nthread) for view in views(boosters)], axis=0))
+    said = [outputs(recipe, boosters, matrix[:, VIEWS[view]], nthread) for view, boosters in views.items()]
+    return Learner(recipe, ()).effect(said, e)
 
 
-def _one_view(recipe: str, boosters: Boosters, matrix: NDArray[np.float32], e: Floats, nthread: int) -> Floats:
+def outputs(recipe: str, boosters: Boosters, matrix: NDArray[np.float32], nthread: int = 1) -> Outputs:
+    """What the boosters of one view say of its columns, each of shape (n,); of S's one booster, not shown and shown."""
     if recipe == "s":
         first = np.zeros((len(matrix), 1), dtype=np.float32)
-        without, shown = np.hstack([first, matrix]), np.hstack([first + 1, matrix])
-        return predict(boosters["m"], shown, nthread) - predict(boosters["m"], without, nthread)
-    out = {name: predict(raw, matrix, nthread) for name, raw in boosters.items()}
-    if recipe == "t":
-        return out["m1"] - out["m0"]
+        return {f"m{arm}": predict(boosters["m"], np.hstack([first + arm, matrix]), nthread) for arm in (0, 1)}
+    return {part: predict(raw, matrix, nthread) for part, raw in boosters.items()}
+
+
+def combined(recipe: str, said: Outputs, e: Floats) -> Floats:
+    """The effect of one view's outputs, as the recipe says; linear in them."""
+    if recipe in ("s", "t"):
+        return said["m1"] - said["m0"]
     if recipe == "x":
-        return e * out["tau_c"] + (1.0 - e) * out["tau_t"]
-    return np.mean([out[name] for name in sorted(out)], axis=0)
+        return e * said["tau_c"] + (1.0 - e) * said["tau_t"]
+    return np.asarray(np.mean([said[part] for part in sorted(said)], axis=0))
 
 
 def fit(trials: Trials, e: Floats, how: Effects, seed: int) -> Learner:
@@ -152,21 +155,13 @@ def fit(trials: Trials, e: Floats, how: Effects, seed: int) -> Learner:
     for k in range(how.folds):
         rest = trials.fold != k
         mine, clipped = trials.take(rest), clip(e[rest], how.overlap_eps)
-        boosters: Boosters = {}
-        for view in (ALL, HISTORY):
-            model = fit_causalml(seen_by(view, mine), clipped, how, seed, COLUMN_SHARE if view == ALL else 1.0)
-            boosters |= {f"{view}-{part}": raw for part, raw in extract(how.learner, model).items()}
-        folds.append(boosters)
+        views: dict[str, Boosters] = {}
+        for view, columns in VIEWS.items():
+            seen = replace(mine, matrix=mine.matrix[:, columns])
+            model = fit_causalml(seen, clipped, how, seed, COLUMN_SHARE if view == ALL else 1.0)
+            views[view] = extract(how.learner, model)
+        folds.append(views)
     return Learner(how.learner, tuple(folds))
-
-
-def seen_by(view: str, trials: Trials) -> Trials:
-    """Trials as a view shows them: what it hides is the same for all, so that no tree asks for it."""
-    if view == ALL:
-        return trials
-    matrix = trials.matrix.copy()
-    matrix[:, : -len(prior.COLUMNS)] = 0.0
-    return replace(trials, matrix=matrix)
 
 
 def fit_causalml(trials: Trials, e: Floats, how: Effects, seed: int, column_share: float = 1.0) -> Any:

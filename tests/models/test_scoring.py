@@ -38,8 +38,17 @@ def booster(columns: int, seed: int, **given: object) -> bytes:
 def scorer(adjusted: tuple[str, ...] = FEATURES) -> scoring.Scorer:
     logistic = {"objective": "binary:logistic"}
     width, seen = len(adjusted), len(uplift.names(adjusted))
-    names = ("all-m0", "all-m1", "history-m0", "history-m1")
-    learner = Learner("t", tuple({name: booster(seen, seed + n) for n, name in enumerate(names)} for seed in (3, 7)))
+    widths = {"all": seen, "history": len(prior.COLUMNS)}
+    learner = Learner(
+        "t",
+        tuple(
+            {
+                view: {part: booster(size, seed + n) for n, part in enumerate(("m0", "m1"))}
+                for view, size in widths.items()
+            }
+            for seed in (3, 7)
+        ),
+    )
     return scoring.Scorer(
         booster(len(ranker.COLUMNS), 9, **logistic),
         Calibration((0.0, 1.0), (0.0, 0.5)),
@@ -91,9 +100,9 @@ def by_hand(one: scoring.Scorer, row: pd.Series) -> dict[str, float | bool]:
     seen = np.concatenate([of_pair, np.array(own, np.float32)])[None, :]
     learners = one.model.effects.learner.folds
     views = [
-        {part: predict(each[f"{view}-{part}"], seen)[0] for part in ("m0", "m1")}
+        {part: predict(raw, seen if view == "all" else seen[:, -16:])[0] for part, raw in boosters.items()}
         for each in learners
-        for view in ("all", "history")
+        for view, boosters in each.items()
     ]
     learnt = float(np.mean([view["m1"] - view["m0"] for view in views]))
     own_propensity = beta(e * (STRENGTH + n1 + n0), (1 - e) * (STRENGTH + n1 + n0))
@@ -128,7 +137,7 @@ def test_scores_are_the_composition_done_by_hand(adjusted: tuple[str, ...]) -> N
 
 
 def test_what_is_judged_has_prior_and_learner_of_the_fold_without_its_user() -> None:
-    """Predicted without ``posteriors``: changing what was learnt without fold 0 changes the users of fold 0 alone."""
+    """Predicted without ``known``: changing what was learnt without fold 0 changes the users of fold 0 alone."""
     model, table = scorer().model, frame()
     counts = table[list(PAIR_COUNTS)].fillna(0).to_numpy(np.int64)
     given = (

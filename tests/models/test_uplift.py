@@ -16,7 +16,8 @@ def test_extracted_boosters_equal_causalml(learner):
     how = QUICK.model_copy(update={"learner": learner})
     model = uplift.fit_causalml(planted.trials, planted.propensity, how, 0)
     theirs = np.ravel(model.predict(uplift.weighted(planted.trials), p=planted.propensity))
-    ours = uplift.evaluate(learner, uplift.extract(learner, model), planted.trials.matrix, planted.propensity)
+    said = uplift.outputs(learner, uplift.extract(learner, model), planted.trials.matrix)
+    ours = uplift.combined(learner, said, planted.propensity)
     assert theirs.std() > 0.005
     assert np.abs(theirs - ours).max() < 1e-6
 
@@ -54,21 +55,34 @@ def test_a_fold_says_the_mean_of_what_all_columns_and_the_history_alone_taught()
     noise = rng.normal(size=(6_000, len(prior.COLUMNS))).astype(np.float32)
     trials = replace(planted.trials, matrix=np.hstack([planted.trials.matrix, noise]))
     learner = uplift.fit(trials, planted.propensity, QUICK, 0)
-    both = {view: [] for view in ("all", "history")}
-    for boosters in learner.folds:
-        assert {name.partition("-")[0] for name in boosters} == set(both)
-        for view, asked in both.items():
-            for name, raw in boosters.items():
-                if name.startswith(view):
-                    asked.append(set(boosting.from_bytes(raw).get_score()))
-    features = {f"f{place}" for place in range(planted.trials.matrix.shape[1])}
-    assert all("f1" in asked for asked in both["all"]) and not any(features & asked for asked in both["history"])
+    own, width = planted.trials.matrix.shape[1], len(prior.COLUMNS)
+    asked = {view: [] for view in ("all", "history")}
+    for views in learner.folds:
+        for view, boosters in views.items():
+            loaded = [boosting.from_bytes(raw) for raw in boosters.values()]
+            assert {one.num_features() for one in loaded} == {own + width if view == "all" else width}
+            asked[view] += [set(one.get_score()) for one in loaded]
+    assert all("f1" in features for features in asked["all"]) and all(asked["history"])
+    rows = planted.trials.fold == 0
+    matrix, e, fold = trials.matrix[rows], planted.propensity[rows], np.zeros(rows.sum(), np.int64)
+    of_view = {"all": matrix, "history": matrix[:, own:]}
     shown = [
-        uplift.evaluate(QUICK.learner, view, trials.matrix, planted.propensity)
-        for view in uplift.views(learner.folds[0])
+        uplift.combined(QUICK.learner, uplift.outputs(QUICK.learner, boosters, of_view[view]), e)
+        for view, boosters in learner.folds[0].items()
     ]
-    whole = uplift.evaluate(QUICK.learner, learner.folds[0], trials.matrix, planted.propensity)
+    whole = learner.predict(matrix, e, fold)
     assert np.allclose(whole, np.mean(shown, axis=0)) and np.abs(shown[0] - shown[1]).max() > 0.05
+
+
+@pytest.mark.parametrize("recipe", ["s", "t", "x", "r", "dr"])
+def test_what_is_scored_has_the_mean_of_all_folds(recipe):
+    planted = plant(0.3, 3_000)
+    trials, e = planted.trials, planted.propensity
+    learner = uplift.fit(trials, e, QUICK.model_copy(update={"learner": recipe}), 0)
+    said = [learner.outputs(view, trials.matrix[:, columns]) for view, columns in uplift.VIEWS.items()]
+    one_by_one = [learner.predict(trials.matrix, e, np.full(len(e), k)) for k in range(len(learner.folds))]
+    assert np.allclose(learner.effect(said, e), np.mean(one_by_one, axis=0))
+    assert np.abs(one_by_one[0] - one_by_one[1]).max() > 1e-3
 
 
 def test_weights_change_what_is_learnt():
