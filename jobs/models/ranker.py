@@ -148,11 +148,9 @@ def fit(frame: pd.DataFrame, settings: Ranker, seed: int, like: Fitted | None = 
     order = np.argsort(group, kind="stable")
     x = matrix(frame)
 
-    def dmatrix(
-        rows: NDArray[np.bool_], objective: str = settings.objective, ref: xgb.QuantileDMatrix | None = None
-    ) -> xgb.QuantileDMatrix:
+    def dmatrix(rows: NDArray[np.bool_], ref: xgb.QuantileDMatrix | None = None) -> xgb.QuantileDMatrix:
         picked = order[rows[order]]
-        ranked = objective == "rank:ndcg"
+        ranked = settings.objective == "rank:ndcg"
         return xgb.QuantileDMatrix(
             x[picked],
             label[picked],
@@ -163,15 +161,18 @@ def fit(frame: pd.DataFrame, settings: Ranker, seed: int, like: Fitted | None = 
             feature_weights=COLUMN_WEIGHTS,
         )
 
-    def finished(booster: xgb.Booster, rows: NDArray[np.bool_]) -> bytes:
+    def finished(booster: xgb.Booster, data: xgb.QuantileDMatrix, rows: NDArray[np.bool_]) -> bytes:
         if refined(settings):
-            ranked = dmatrix(rows, "rank:ndcg")
-            booster = xgb.train(refining(settings, seed), ranked, settings.ranking_rounds, xgb_model=booster)
+            sizes = np.unique(group[rows], return_counts=True)[1]  # the same rows, now as lists of equal weight
+            data.set_info(group=sizes, weight=np.ones(len(sizes)))
+            booster = xgb.train(refining(settings, seed), data, settings.ranking_rounds, xgb_model=booster)
         return to_bytes(booster)
 
     chosen = learning(settings, seed)
     if like is not None:
-        return Fitted(finished(xgb.train(chosen, dmatrix(keep), like.rounds), keep), like.calibration, like.rounds)
+        data = dmatrix(keep)
+        booster = xgb.train(chosen, data, like.rounds)
+        return Fitted(finished(booster, data, keep), like.calibration, like.rounds)
     train = dmatrix(keep & ~back)
     watched: dict[str, dict[str, list[float]]] = {}
     booster = xgb.train(
@@ -184,6 +185,6 @@ def fit(frame: pd.DataFrame, settings: Ranker, seed: int, like: Fitted | None = 
         evals_result=watched,
     )
     rounds = booster.best_iteration + 1
-    fitted = finished(booster[:rounds], keep & ~back)
+    fitted = finished(booster[:rounds], train, keep & ~back)
     calibration = Calibration.fit(predict(fitted, unplaced(x[back]), threads()), label[back], thinned[back])
     return Fitted(fitted, calibration, rounds, tuple(map(float, watched["stop"][chosen["eval_metric"]])))
