@@ -102,7 +102,7 @@ def calls(scorer: Scorer, batch: pa.RecordBatch) -> list[Call]:
     fold = fold_of(batch.column("user_id").to_numpy(zero_copy_only=False), model.folds)
     items = batch.column("item_id").to_numpy(zero_copy_only=False)
     e = propensity.columns(matrix, counts, boosting.arrow_matrix(batch, LISTED))
-    seen = uplift.columns(matrix, model.adjusted, Known(model.effects)(items, counts)[0], counts)
+    seen = uplift.columns(matrix, model.adjusted, Known(model.effects)(items, counts)[1])
     found = [Call(scorer.booster, every)]
     found += [Call(own, e[fold == k]) for k, own in enumerate(model.propensity.boosters)]
     return found + [Call(raw, seen) for views in model.effects.learner.folds for raw in views[uplift.ALL].values()]

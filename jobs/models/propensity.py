@@ -42,19 +42,6 @@ class Propensity:
             raw[fold == k] = predict(booster, matrix[fold == k], nthread)
         return self.calibration.apply(raw)
 
-    def has_overlap(self, e: Floats, counts: NDArray[Any], eps: float) -> NDArray[np.bool_]:
-        """Pairs whose own propensity lies inside [eps, 1 - eps] as far as their log tells, shape (n,).
-
-        Pairs seen shown and not shown: where the prediction ``e`` lies inside. Pairs seen in one arm only, or never:
-        where their propensity lies inside more likely than not.
-        """
-        return np.where(seen_both(counts), overlap(e, eps), self.overlap_chance(e, counts, eps) >= LIKELY)
-
-    def unsure(self, e: Floats, counts: NDArray[Any], eps: float) -> Floats:
-        """Probability that a pair seen in one arm only has no overlap, shape (n,); 0 for all others."""
-        one = (counts[:, 0] > 0) != (counts[:, 2] > 0)
-        return np.where(one, 1.0 - self.overlap_chance(e, counts, eps), 0.0)
-
     def overlap_chance(self, e: Floats, counts: NDArray[Any], eps: float) -> Floats:
         """Probability that a pair's own propensity lies inside [eps, 1 - eps], shape (n,).
 
@@ -65,6 +52,21 @@ class Propensity:
         weight = self.strength + counts[:, 0] + counts[:, 2]
         a, b = _shapes(e, weight)
         return np.asarray(betainc(a, b, 1.0 - eps) - betainc(a, b, eps), dtype=np.float64)
+
+
+def has_overlap(e: Floats, chance: Floats, counts: NDArray[Any], eps: float) -> NDArray[np.bool_]:
+    """Pairs whose own propensity lies inside [eps, 1 - eps] as far as their log tells, shape (n,).
+
+    Pairs seen shown and not shown: where the prediction ``e`` lies inside. Pairs seen in one arm only, or never: where
+    their propensity lies inside more likely than not, by the ``chance`` of overlap.
+    """
+    return np.where(seen_both(counts), overlap(e, eps), chance >= LIKELY)
+
+
+def unsure(chance: Floats, counts: NDArray[Any]) -> Floats:
+    """Probability that a pair seen in one arm only has no overlap, by the ``chance`` of it, shape (n,); 0 elsewhere."""
+    one = (counts[:, 0] > 0) != (counts[:, 2] > 0)
+    return np.where(one, 1.0 - chance, 0.0)
 
 
 def seen_both(counts: NDArray[Any]) -> NDArray[np.bool_]:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from jobs.models import metrics, off_policy
+from jobs.models import metrics, off_policy, propensity
 from jobs.models.engine import Predicted
 from jobs.models.metrics import Estimate
 from jobs.models.off_policy import Rounds
@@ -29,9 +29,10 @@ def by_effect(model: EffectModel, sample: Sample, predicted: Predicted) -> Float
 
     The published effect is calibrated by the scores of all users, this one by those of the other folds.
     """
-    unsure = model.propensity.unsure(predicted.estimated, sample.counts, model.overlap_eps)
+    chance = model.propensity.overlap_chance(predicted.estimated, sample.counts, model.overlap_eps)
+    unsure = propensity.unsure(chance, sample.counts)
     low, _ = model.effects.interval(predicted.posterior, predicted.effect, sample.counts, unsure)
-    return np.where(model.identified(predicted.estimated, sample.item, sample.counts), predicted.effect, low)
+    return np.where(model.identified(predicted.estimated, chance, sample.item, sample.counts), predicted.effect, low)
 
 
 def by_champion(said: Pairs) -> Floats:

@@ -14,14 +14,14 @@ from jobs.models import boosting, propensity, ranker, uplift
 from jobs.models.boosting import Calibration
 from jobs.models.doubly_robust import Z90
 from jobs.models.folds import fold_of
-from jobs.models.prior import BASE, Posterior, Prior, pack
+from jobs.models.prior import BASE, COLUMNS, Posterior, Prior, pack
 from jobs.models.propensity import Propensity, clip, seen_both
 from jobs.models.uplift import Boosters, Learner, Outputs
 from jobs.runtime.errors import DataError
 from jobs.tables.contracts import FEATURES, LISTED, PAIR_COUNTS, SCORES, SOURCES
 
 Floats = NDArray[np.float64]
-MOST_KNOWN = 1_000_000  # posteriors kept at once: about 100 MB
+MOST_KNOWN = 1_000_000  # posteriors kept at once: about 170 MB
 PARTS = 6  # that an effect is put together of
 
 
@@ -98,33 +98,34 @@ class Known:
     def __init__(self, effects: Effects) -> None:
         self.prior, self.learner, self.items = effects.prior, effects.learner, pd.Index(effects.prior.items)
         self.keys: NDArray[np.int64] = np.zeros(0, np.int64)
+        self.own = np.zeros((0, len(COLUMNS)), np.float32)
         self.values: dict[str, Floats] = {}
 
-    def __call__(self, items: ArrayLike, counts: NDArray[Any]) -> tuple[Posterior, Outputs]:
-        """Of pairs: item ids (n,), counts (n, 4)."""
+    def __call__(self, items: ArrayLike, counts: NDArray[Any]) -> tuple[Posterior, NDArray[np.float32], Outputs]:
+        """Of pairs (item ids (n,), counts (n, 4)): posterior, ``Posterior.matrix`` and the history view's outputs."""
         names = np.asarray(items, dtype=object)
         code = self.items.get_indexer(pd.Index(names)) + 1  # 0: an item that the prior does not know
         key = code * BASE**4 + pack(counts)
         distinct, first, place = np.unique(key, return_index=True, return_inverse=True)
         if len(self.keys) > MOST_KNOWN:
-            self.keys, self.values = self.keys[:0], {}
+            self.keys, self.own, self.values = self.keys[:0], self.own[:0], {}
         new = ~np.isin(distinct, self.keys, assume_unique=True)
         if new.any():
             self._learn(distinct[new], names[first[new]], counts[first[new]])
         rows = np.searchsorted(self.keys, distinct)[place]
         found = {name: values[rows] for name, values in self.values.items()}
         posterior = Posterior(*(found.pop(field.name) for field in fields(Posterior)))
-        return posterior, found
+        return posterior, self.own[rows], found
 
     def _learn(self, keys: NDArray[np.int64], names: NDArray[Any], counts: NDArray[Any]) -> None:
         posterior = self.prior.posterior(np.full(len(keys), self.prior.everybody), names, counts)
-        seen = posterior.matrix(counts.astype(np.float32))
+        own = posterior.matrix(counts.astype(np.float32))
         more = {field.name: getattr(posterior, field.name) for field in fields(posterior)}
-        more |= self.learner.outputs(uplift.HISTORY, seen)
+        more |= self.learner.outputs(uplift.HISTORY, own)
         every = np.concatenate([self.keys, keys])
         order = np.argsort(every, kind="stable")
         before = self.values or {name: np.zeros(0) for name in more}
-        self.keys = every[order]
+        self.keys, self.own = every[order], np.concatenate([self.own, own])[order]
         self.values = {name: np.concatenate([before[name], values])[order] for name, values in more.items()}
 
 
@@ -171,25 +172,26 @@ class EffectModel:
         clipped = clip(e, self.overlap_eps)
         if known is None:
             posterior = effects.prior.posterior(fold, items, counts)
-            seen = uplift.columns(matrix, self.adjusted, posterior, counts)
+            seen = uplift.columns(matrix, self.adjusted, posterior.matrix(counts.astype(np.float32)))
             learnt = effects.learner.predict(seen, clipped, fold, nthread)
         else:
-            posterior, by_history = known(items, counts)
-            seen = uplift.columns(matrix, self.adjusted, posterior, counts)
+            posterior, own, by_history = known(items, counts)
+            seen = uplift.columns(matrix, self.adjusted, own)
             learnt = effects.learner.effect((effects.learner.outputs(uplift.ALL, seen, nthread), by_history), clipped)
-        unsure = self.propensity.unsure(e, counts, self.overlap_eps)
+        chance = self.propensity.overlap_chance(e, counts, self.overlap_eps)
+        unsure = propensity.unsure(chance, counts)
         effect = effects.combine(posterior, learnt, counts, unsure)
         interval = effects.interval(posterior, effect, counts, unsure)
-        return Pairs(e, effect, *interval, self.identified(e, items, counts))
+        return Pairs(e, effect, *interval, self.identified(e, chance, items, counts))
 
-    def identified(self, e: Floats, items: ArrayLike, counts: NDArray[Any]) -> NDArray[np.bool_]:
+    def identified(self, e: Floats, chance: Floats, items: ArrayLike, counts: NDArray[Any]) -> NDArray[np.bool_]:
         """Pairs with overlap, and whose own trials or whose item were seen in both arms; shape (n,).
 
-        ``e`` is their estimated propensity.
+        ``e`` is their estimated propensity, ``chance`` their ``overlap_chance``.
         """
         own = seen_both(counts)
         both_arms = pd.Series(np.asarray(items, dtype=object)).isin(self.effects.both_arms).to_numpy()
-        return self.propensity.has_overlap(e, counts, self.overlap_eps) & (own | both_arms)
+        return propensity.has_overlap(e, chance, counts, self.overlap_eps) & (own | both_arms)
 
     def files(self) -> dict[str, bytes]:
         """The model as files that carry no code: boosters, the prior's weights, and a recipe of how to use them."""

@@ -51,15 +51,14 @@ def names(adjusted: Sequence[str]) -> tuple[str, ...]:
     return (*(name for name in adjusted if name not in USER_FEATURES), *prior.COLUMNS)
 
 
-def columns(
-    features: NDArray[np.float32], adjusted: Sequence[str], posterior: Posterior, counts: NDArray[Any]
-) -> NDArray[np.float32]:
-    """The learner's matrix: item and pair features, and what the prior makes of the pair's own ``counts`` (n, 4).
+def columns(features: NDArray[np.float32], adjusted: Sequence[str], own: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The learner's matrix: item and pair features, and what the prior makes of the pair's own counts.
 
-    ``features`` has the columns ``adjusted``; the result has the columns ``names(adjusted)``.
+    ``features`` has the columns ``adjusted`` and ``own`` those of ``Posterior.matrix``; the result has the columns
+    ``names(adjusted)``.
     """
     kept = [place for place, name in enumerate(adjusted) if name not in USER_FEATURES]
-    return np.hstack([features[:, kept], posterior.matrix(counts.astype(np.float32))])
+    return np.hstack([features[:, kept], own])
 
 
 def variance(rate: Floats) -> Floats:

@@ -108,7 +108,8 @@ def test_a_pair_seen_in_both_arms_has_overlap_by_its_prediction_and_one_seen_in_
     model = Propensity((), Calibration((0.0, 1.0), (0.0, 1.0)), 1.0)
     counts = np.array([[1, 0, 9, 0], [0, 0, 10, 0], [0, 0, 10, 0], [9, 0, 1, 0], [10, 0, 0, 0], [1, 0, 9, 0]])
     e = np.array([0.03, 0.03, 0.1, 0.97, 0.97, 0.01])
-    assert model.has_overlap(e, counts, 0.02).tolist() == [True, False, True, True, False, False]
+    chance = model.overlap_chance(e, counts, 0.02)
+    assert propensity.has_overlap(e, chance, counts, 0.02).tolist() == [True, False, True, True, False, False]
 
 
 def test_pairs_shown_by_rule_have_no_overlap_and_pairs_shown_by_chance_have():
@@ -128,7 +129,8 @@ def test_pairs_shown_by_rule_have_no_overlap_and_pairs_shown_by_chance_have():
     model = replace(model, strength=propensity.strength(e, before, ahead, one))
     tonight = counted(shown)
     columns = propensity.columns(noise[: len(own)], tonight, none[: len(own)])
-    found = model.has_overlap(model.predict(columns, fold[: len(own)]), tonight, 0.02)
+    e = model.predict(columns, fold[: len(own)])
+    found = propensity.has_overlap(e, model.overlap_chance(e, tonight, 0.02), tonight, 0.02)
     ruled = (own == 0.0) | (own == 1.0)
     assert (~found)[ruled].mean() > 0.99
     both = (tonight[:, 0] > 0) & (tonight[:, 2] > 0)
@@ -144,5 +146,6 @@ def counted(shown: np.ndarray) -> np.ndarray:
 def test_only_pairs_seen_in_one_arm_may_be_shown_by_rule():
     model = Propensity((), Calibration((0.0, 1.0), (0.0, 1.0)), 2.0)
     counts = np.array([[10, 0, 0, 0], [0, 0, 10, 0], [5, 0, 5, 0], [0, 0, 0, 0]])
-    unsure = model.unsure(np.array([0.99, 0.01, 0.99, 0.99]), counts, 0.02)
+    chance = model.overlap_chance(np.array([0.99, 0.01, 0.99, 0.99]), counts, 0.02)
+    unsure = propensity.unsure(chance, counts)
     assert (unsure[:2] > 0.5).all() and (unsure[2:] == 0.0).all()

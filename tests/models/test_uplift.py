@@ -112,7 +112,7 @@ def test_columns_are_in_the_order_of_their_names():
     features = np.arange(3 * len(FEATURES), dtype=np.float32).reshape(3, -1)
     counts = np.array([[4, 1, 6, 2], [0, 0, 9, 3], [5, 5, 0, 0]], dtype=np.float32)
     posterior = Posterior(*(np.full(3, float(place)) for place in range(10)))
-    found = uplift.columns(features, FEATURES, posterior, counts)
+    found = uplift.columns(features, FEATURES, posterior.matrix(counts))
     by_name = dict(zip(uplift.names(FEATURES), found.T, strict=True))
     for place, name in enumerate(FEATURES):
         if name in USER_FEATURES:
