@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 
 from jobs.runtime.args import JobArgs, run
 from jobs.runtime.errors import DataError
-from jobs.runtime.spark import SMALL_BATCHES, spark_session
+from jobs.runtime.spark import LONG_ROWS, spark_session
 from jobs.tables import contracts, listings
 from jobs.tables.lake import Lake
 from jobs.transforms import candidates, listed, pairs, people, trials
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     job = JobArgs.parse(argv)
     lake = Lake(job)
     periods = trials.Periods.of(job.site, job.date)
-    with spark_session(job, "build_trials", SMALL_BATCHES) as spark:
+    with spark_session(job, "build_trials", LONG_ROWS) as spark:
         _write_trials(job, lake, spark, periods)
     return 0
 

@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 from jobs.models import content
 from jobs.runtime.args import JobArgs, run
 from jobs.runtime.errors import DataError
-from jobs.runtime.spark import SMALL_BATCHES, by_user, spark_session
+from jobs.runtime.spark import LONG_ROWS, by_user, spark_session
 from jobs.tables import contracts, listings
 from jobs.tables.lake import Lake
 from jobs.transforms import calendar, candidates, histories, pairs, peers, people, rhythm, sources, taste
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     job = JobArgs.parse(argv)
     lake = Lake(job)
     vectors = _write_vectors(job, lake)
-    with spark_session(job, "generate_candidates", SMALL_BATCHES) as spark:
+    with spark_session(job, "generate_candidates", LONG_ROWS) as spark:
         as_ofs = [*calendar.label_days(job.site, job.date), job.date]
         days = lake.read_spark(spark, contracts.PAIR_DAYS)
         known = _items(job, lake)

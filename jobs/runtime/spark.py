@@ -28,7 +28,10 @@ SETTINGS = {
 
 
 PATIENCE = 5  # tries in 10 s: a server that was killed under a job would be waited for 10 minutes
-SMALL_BATCHES = {"spark.sql.execution.arrow.maxRecordsPerBatch": "200"}  # of rows that hold a user each
+LONG_ROWS = {  # a row holds all of a user: few make a batch, and a partition is much work however few its bytes
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "200",
+    "spark.sql.adaptive.coalescePartitions.enabled": "false",
+}
 
 
 @contextmanager
