@@ -1,10 +1,12 @@
 """Latent factors by matrix factorisation, and user profiles."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from functools import reduce
 
-from pyspark.ml.recommendation import ALS
+from pyspark import inheritable_thread_target
+from pyspark.ml.recommendation import ALS, ALSModel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -38,17 +40,23 @@ def factors(
 ) -> DataFrame:
     """FACTORS of users and items by implicit ALS (Hu, Koren, Volinsky 2008) on the log counts of ``ratings``.
 
-    One block, so that sums have one order: the same input gives the same factors to the last bit.
+    One block, so that sums have one order: the same input gives the same factors to the last bit. It keeps one core
+    busy, so the as-of days are fitted side by side.
     """
     ids = {"user": places(users, "user_id", "user"), "item": places(items, "item_id", "item")}
-    parts = []
-    for k, as_of in enumerate(as_ofs):
+
+    def fit(k: int) -> ALSModel:
         mine = rated.where(F.col(f"n_{k}") > 0).select("user", "item", F.log1p(f"n_{k}").cast("float").alias("rating"))
         als = ALS(
             rank=rank, maxIter=iterations, implicitPrefs=True, alpha=ALPHA, regParam=REGULARISATION,
             seed=seed, userCol="user", itemCol="item", ratingCol="rating", numUserBlocks=1, numItemBlocks=1,
         )  # fmt: skip
-        model = als.fit(mine)
+        return als.fit(mine)
+
+    with ThreadPoolExecutor() as pool:
+        models = list(pool.map(inheritable_thread_target(rated.sparkSession)(fit), range(len(as_ofs))))
+    parts = []
+    for as_of, model in zip(as_ofs, models, strict=True):
         for kind, learnt in (("user", model.userFactors), ("item", model.itemFactors)):
             named = learnt.join(F.broadcast(ids[kind]), F.col("id") == F.col(kind), how="inner").select(
                 F.lit(kind).alias("kind"), F.col(f"{kind}_id").alias("id"), F.lit(as_of).alias("as_of"),
