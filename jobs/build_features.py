@@ -9,6 +9,7 @@ from datetime import date, timedelta
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from jobs.runtime import label_windows
 from jobs.runtime.args import JobArgs, run
 from jobs.runtime.errors import DataError
 from jobs.runtime.spark import by_user, cached, spark_session
@@ -22,23 +23,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Build the features of the night."""
     job = JobArgs.parse(argv)
     lake = Lake(job)
+    windows = label_windows.plan(job, lake)
+    lake.write_json(label_windows.PLAN, windows.document())
+    as_ofs = calendar.as_of_days(job.site, job.date, windows.made)
     with spark_session(job, "build_features") as spark:
-        _write_days(job, lake, spark)
+        _write_days(job, lake, spark, windows.made[0], as_ofs[0])
         _write_times(job, lake, spark)
         _write_periods(job, lake, spark)
-        _write_features(job, lake, spark)
-        _write_profiles(job, lake, spark)
+        _write_features(job, lake, spark, as_ofs)
+        _write_profiles(job, lake, spark, windows.retrieval_days(job.date))
     return 0
 
 
-def _write_days(job: JobArgs, lake: Lake, spark: SparkSession) -> None:
+def _write_days(job: JobArgs, lake: Lake, spark: SparkSession, placed_from: date, first: date) -> None:
+    """Aggregates by day; of what was shown from before the ``first`` as-of day, of its places since ``placed_from``."""
     items = lake.read_spark(spark, contracts.ITEMS)
     interactions = by_user(lake.read_spark(spark, contracts.INTERACTIONS))
     days = features.pair_days(interactions, items, job.site)
     ordered = days.sortWithinPartitions(*contracts.PAIR_DAYS.key)
     lake.write_spark(contracts.PAIR_DAYS, ordered, inputs=[contracts.INTERACTIONS])
     exposures = lake.read_spark(spark, contracts.EXPOSURES)
-    placed = shown.pair_positions(exposures, job.date, calendar.label_days(job.site, job.date)[0])
+    placed = shown.pair_positions(exposures, job.date, placed_from)
     placed = placed.repartition(1).sortWithinPartitions(*contracts.PAIR_POSITIONS.key)
     lake.write_spark(contracts.PAIR_POSITIONS, placed, inputs=[contracts.EXPOSURES])
     table = shown.pair_shown_days(
@@ -46,7 +51,7 @@ def _write_days(job: JobArgs, lake: Lake, spark: SparkSession) -> None:
         lake.read_spark(spark, contracts.USERS),
         items,
         job.date,
-        calendar.as_of_days(job.site, job.date)[0] - timedelta(days=pairs.SHOWN_DAYS),
+        first - timedelta(days=pairs.SHOWN_DAYS),
     )
     lake.write_spark(contracts.PAIR_SHOWN_DAYS, table, inputs=[contracts.EXPOSURES])
 
@@ -77,10 +82,9 @@ def _write_periods(job: JobArgs, lake: Lake, spark: SparkSession) -> None:
     lake.write_spark(contracts.ITEM_PERIODS, items.repartition(1).sortWithinPartitions("item_id"), inputs=both)
 
 
-def _write_features(job: JobArgs, lake: Lake, spark: SparkSession) -> None:
+def _write_features(job: JobArgs, lake: Lake, spark: SparkSession, as_ofs: Sequence[date]) -> None:
     items, days = lake.read_spark(spark, contracts.ITEMS), lake.read_spark(spark, contracts.PAIR_DAYS)
     seen = shown.Shown(lake.read_spark(spark, contracts.PAIR_SHOWN_DAYS), job.date)
-    as_ofs = calendar.as_of_days(job.site, job.date)
     users = features.user_features(days, as_ofs).repartition(1).sortWithinPartitions("user_id", "as_of")
     lake.write_spark(contracts.USER_FEATURE_TABLE, users, inputs=[contracts.PAIR_DAYS])
     table = features.item_features(days, seen, items, as_ofs).repartition(1).sortWithinPartitions("item_id", "as_of")
@@ -89,10 +93,9 @@ def _write_features(job: JobArgs, lake: Lake, spark: SparkSession) -> None:
     )
 
 
-def _write_profiles(job: JobArgs, lake: Lake, spark: SparkSession) -> None:
+def _write_profiles(job: JobArgs, lake: Lake, spark: SparkSession, as_ofs: Sequence[date]) -> None:
     days, settings = lake.read_spark(spark, contracts.PAIR_DAYS), job.site.profiles
     users, items = lake.read_spark(spark, contracts.USERS), lake.read_spark(spark, contracts.ITEMS)
-    as_ofs = calendar.factor_days(job.site, job.date)
     require_outcomes(days, as_ofs)
     with cached(profiles.ratings(days, users, items, as_ofs)) as rated:
         found = profiles.factors(

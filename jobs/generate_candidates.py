@@ -1,5 +1,6 @@
 """generate_candidates: what could be recommended to whom, tonight and in the ranker's label windows, with features.
 
+Label windows that an earlier night made are carried over from its candidates, their outcomes looked up again.
 Fails where build_features has not run or no item is available. Where too few items have enough users for a full list
 the bound is lowered to one user, and the log says so.
 """
@@ -16,12 +17,13 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.models import content
+from jobs.runtime import label_windows
 from jobs.runtime.args import JobArgs, run
 from jobs.runtime.errors import DataError
 from jobs.runtime.spark import LONG_ROWS, by_user, spark_session
 from jobs.tables import contracts, listings
 from jobs.tables.lake import Lake
-from jobs.transforms import calendar, candidates, histories, pairs, peers, people, rhythm, sources, taste
+from jobs.transforms import candidates, histories, pairs, peers, people, rhythm, sources, taste
 from jobs.transforms.sources import Limits
 
 
@@ -29,9 +31,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Generate the candidates of the night."""
     job = JobArgs.parse(argv)
     lake = Lake(job)
+    windows = label_windows.Plan.read(lake)
+    print(f"label windows: {len(windows.made)} to make, {len(windows.carried)} made by earlier nights")
     vectors = _write_vectors(job, lake)
     with spark_session(job, "generate_candidates", LONG_ROWS) as spark:
-        as_ofs = [*calendar.label_days(job.site, job.date), job.date]
+        as_ofs = [*windows.made, job.date]
         days = lake.read_spark(spark, contracts.PAIR_DAYS)
         known = _items(job, lake)
         numbers = people.numbers(spark, known["item_id"])
@@ -41,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         model_days = (catalogue.days[0], catalogue.days[-1])
         near = candidates.neighbours(history, catalogue, model_days).toArrow()
         compared = peers.sample(history, lake.manifest(contracts.USERS)["rows"]).toArrow()
-        models = _models(lake, near, vectors, compared, catalogue, calendar.factor_days(job.site, job.date))
+        models = _models(lake, near, vectors, compared, catalogue, windows.retrieval_days(job.date))
         retrieve = candidates.retrieve(
             catalogue, known["category"].tolist(), models, _limits(job, int(catalogue.candidates[-1].sum()))
         )
@@ -59,7 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 contracts.ITEM_FEATURE_TABLE,
             ],
             apart="label",
+            beside=label_windows.carried(job, lake, windows),
         )
+    label_windows.write(job, lake, windows)
     return 0
 
 

@@ -163,7 +163,9 @@ class Ranker(Settings):
     """The XGBoost ranker."""
 
     objective: Literal["binary:logistic", "rank:ndcg"] = Field("binary:logistic", description="what XGBoost optimises")
-    label_windows: int = Field(8, ge=2, le=26, description="past windows learnt from; the latest is the test")
+    label_windows: int = Field(
+        8, ge=2, le=26, description="past windows learnt from, each made once; the latest is the test"
+    )
     rounds: int = Field(300, ge=1, description="trees at most")
     early_stopping_rounds: int = Field(20, ge=1, description="trees without gain after which training ends")
     ranking_rounds: int = Field(

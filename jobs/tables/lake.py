@@ -5,6 +5,7 @@ manifest says which days it covers, and ``history`` joins the manifests of earli
 """
 
 import hashlib
+import itertools
 import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -230,12 +231,19 @@ class Lake:
             return self._commit(table, attempt, covers, inputs)
 
     def write_mapped(
-        self, table: Table, frame: "DataFrame", work: BatchWork, inputs: Sequence[Table] = (), apart: str = ""
+        self,
+        table: Table,
+        frame: "DataFrame",
+        work: BatchWork,
+        inputs: Sequence[Table] = (),
+        apart: str = "",
+        beside: Iterable[pa.RecordBatch] = (),
     ) -> int:
         """Write what ``work`` makes of the Arrow batches of a frame's partitions, a file each; returns how many rows.
 
         The executors write Parquet themselves: rows that only Python makes do not pass through Spark's. Rows without a
-        value in the column ``apart`` stand in row groups of their own, which a reader of the others skips.
+        value in the column ``apart`` stand in row groups of their own, which a reader of the others skips. Rows that
+        are there already come ``beside``, in a file of their own.
         """
         folder, attempt = self._new_attempt(table)
         fs, schema, path = self.fs, table.arrow_schema, f"{folder}/{attempt}"
@@ -253,6 +261,12 @@ class Lake:
 
         with self._room(path):
             names = [row["name"] for row in frame.mapInArrow(run, "name string").collect()]
+            there = iter(beside)
+            if first := next(there, None):
+                names.append("part-beside.parquet")
+                with RowGroups(f"{path}/{names[-1]}", fs, schema, apart) as groups:
+                    for batch in itertools.chain([first], there):
+                        groups.add(batch)
             return self._commit(table, attempt, None, inputs, names)
 
     def write_json(self, name: str, document: dict[str, Any]) -> None:

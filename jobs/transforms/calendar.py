@@ -1,5 +1,6 @@
 """The days a night looks back from: as-of days of the ranker's label windows and starts of the trials' periods."""
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Any
 
@@ -22,11 +23,6 @@ def period_starts(site: Any, run_date: date) -> list[date]:
     return [last - timedelta(days=step * k) for k in range(site.history_periods - 1, -1, -1)]
 
 
-def as_of_days(site: Any, run_date: date) -> list[date]:
-    """Every as-of day that needs features, ascending: the run date, the label windows and the periods' starts."""
-    return sorted({run_date, *label_days(site, run_date), *period_starts(site, run_date)})
-
-
-def factor_days(site: Any, run_date: date) -> tuple[date, date]:
-    """As-of days of the retrieval models: the earliest label window (used for all of them) and the run date."""
-    return label_days(site, run_date)[0], run_date
+def as_of_days(site: Any, run_date: date, made: Sequence[date]) -> list[date]:
+    """Every as-of day that needs features, ascending: run date, label windows ``made`` tonight, the periods' starts."""
+    return sorted({run_date, *made, *period_starts(site, run_date)})

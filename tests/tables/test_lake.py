@@ -165,6 +165,10 @@ def test_executors_read_and_write_files_themselves_each_file_in_its_order(args: 
     assert [(row["user_id"], row["item_id"], row["relevance"]) for row in whole] == kept
     in_spark = lake.read_spark(spark, contracts.RELEVANCE_LISTS).orderBy("rank").collect()
     assert [(row.user_id, row.item_id, row.relevance) for row in in_spark] == kept
+    there = pa.RecordBatch.from_pylist([{"user_id": "v", "rank": 1, "item_id": "i", "relevance": 0.5}], schema)
+    assert lake.write_mapped(contracts.RELEVANCE_LISTS, *odd, beside=[there, there]) == 52
+    beside = [file for file in lake.history(contracts.RELEVANCE_LISTS)[0].files if "beside" in file]
+    assert [pq.read_table(file).to_pylist() for file in beside] == [there.to_pylist() * 2]
 
 
 def test_what_a_failed_task_wrote_is_in_no_table(args: JobArgs, spark: SparkSession, tmp_path: Path) -> None:

@@ -34,6 +34,6 @@ def test_a_long_outcome_window_pushes_the_last_period_back() -> None:
 
 def test_as_of_days_are_run_date_label_windows_and_period_starts_once_each() -> None:
     run_date = date(2017, 12, 6)
-    days = calendar.as_of_days(site(), run_date)
+    days = calendar.as_of_days(site(), run_date, [date(2017, 11, 22), date(2017, 11, 29)])
     assert days == [date(2017, 11, 15), date(2017, 11, 22), date(2017, 11, 29), run_date]
     assert calendar.label_days(site(), run_date) == [date(2017, 11, 22), date(2017, 11, 29)]
