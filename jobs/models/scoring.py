@@ -177,7 +177,8 @@ class EffectModel:
         else:
             posterior, own, by_history = known(items, counts)
             seen = uplift.columns(matrix, self.adjusted, own)
-            learnt = effects.learner.effect((effects.learner.outputs(uplift.ALL, seen, nthread), by_history), clipped)
+            said = effects.learner.outputs(uplift.ALL, seen, nthread), by_history
+            learnt = uplift.averaged(effects.learner.recipe, said, clipped)
         chance = self.propensity.overlap_chance(e, counts, self.overlap_eps)
         unsure = propensity.unsure(chance, counts)
         effect = effects.combine(posterior, learnt, counts, unsure)

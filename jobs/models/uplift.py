@@ -114,17 +114,13 @@ class Learner:
         every = [outputs(self.recipe, views[view], matrix, nthread) for views in self.folds]
         return {part: np.asarray(np.mean([said[part] for said in every], axis=0)) for part in every[0]}
 
-    def effect(self, said: Sequence[Outputs], e: Floats) -> Floats:
-        """The effect, shape (n,), that the ``outputs`` of all views come to."""
-        return np.asarray(np.mean([combined(self.recipe, one, e) for one in said], axis=0))
-
 
 def evaluate(
     recipe: str, views: Mapping[str, Boosters], matrix: NDArray[np.float32], e: Floats, nthread: int = 1
 ) -> Floats:
     """A fold's effect, the mean of its views', for features (n, columns) and propensities (n,)."""
     said = [outputs(recipe, boosters, matrix[:, VIEWS[view]], nthread) for view, boosters in views.items()]
-    return Learner(recipe, ()).effect(said, e)
+    return averaged(recipe, said, e)
 
 
 def outputs(recipe: str, boosters: Boosters, matrix: NDArray[np.float32], nthread: int = 1) -> Outputs:
@@ -133,6 +129,11 @@ def outputs(recipe: str, boosters: Boosters, matrix: NDArray[np.float32], nthrea
         first = np.zeros((len(matrix), 1), dtype=np.float32)
         return {f"m{arm}": predict(boosters["m"], np.hstack([first + arm, matrix]), nthread) for arm in (0, 1)}
     return {part: predict(raw, matrix, nthread) for part, raw in boosters.items()}
+
+
+def averaged(recipe: str, said: Sequence[Outputs], e: Floats) -> Floats:
+    """The effect, shape (n,), that the outputs of all views come to."""
+    return np.asarray(np.mean([combined(recipe, one, e) for one in said], axis=0))
 
 
 def combined(recipe: str, said: Outputs, e: Floats) -> Floats:

@@ -81,7 +81,7 @@ def test_what_is_scored_has_the_mean_of_all_folds(recipe):
     learner = uplift.fit(trials, e, QUICK.model_copy(update={"learner": recipe}), 0)
     said = [learner.outputs(view, trials.matrix[:, columns]) for view, columns in uplift.VIEWS.items()]
     one_by_one = [learner.predict(trials.matrix, e, np.full(len(e), k)) for k in range(len(learner.folds))]
-    assert np.allclose(learner.effect(said, e), np.mean(one_by_one, axis=0))
+    assert np.allclose(uplift.averaged(recipe, said, e), np.mean(one_by_one, axis=0))
     assert np.abs(one_by_one[0] - one_by_one[1]).max() > 1e-3
 
 
