@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from pathlib import Path
+from importlib.resources import files
 from typing import Any
 
 import numpy as np
@@ -76,9 +76,11 @@ def plan(args: JobArgs, lake: Lake) -> Plan:
 
 
 def made_by(args: JobArgs) -> str:
-    """sha256 over the site's settings and the code and columns of candidates."""
-    code = sorted(Path(transforms.__path__[0]).glob("*.py"))
-    parts = [args.site.model_dump_json(), *CANDIDATES.names, *(path.read_text() for path in code)]
+    """sha256 over the site's settings and the code and columns of candidates; on a cluster the code comes as a zip."""
+    code = sorted(
+        (file.name, file.read_bytes().decode()) for file in files(transforms).iterdir() if file.name.endswith(".py")
+    )
+    parts = [args.site.model_dump_json(), CANDIDATES.names, code]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -99,9 +101,9 @@ def carried(args: JobArgs, lake: Lake, windows: Plan) -> Iterator[pa.RecordBatch
     for night in sorted(set(windows.carried.values())):
         days = [day for day, of in windows.carried.items() if of == night]
         outcomes = pa.chunked_array([_outcomes(lake, day, args.site.outcome.window_days) for day in days])
-        files = list(Lake(replace(args, date=night)).history(CANDIDATES)[-1].files)
+        parts = list(Lake(replace(args, date=night)).history(CANDIDATES)[-1].files)
         where = ds.field("as_of").isin(days) & ds.field("label").is_valid()
-        for batch in ds.dataset(files, filesystem=lake.fs).to_batches(columns=CANDIDATES.names, filter=where):
+        for batch in ds.dataset(parts, filesystem=lake.fs).to_batches(columns=CANDIDATES.names, filter=where):
             there = pc.and_(pc.is_in(batch["user_id"], users), pc.is_in(batch["item_id"], items))
             yield relabelled(batch.filter(there), outcomes, args.site.ranker.negative_share)
 

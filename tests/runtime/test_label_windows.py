@@ -1,5 +1,8 @@
 """A label window is made once and carried over with the outcomes known later, unless what it was made of changed."""
 
+import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, timedelta
@@ -115,12 +118,32 @@ def test_windows_that_were_made_otherwise_are_made_again(
     elif change == "code":
         (tmp_path / "code").mkdir()
         (tmp_path / "code" / "other.py").write_text("")
-        monkeypatch.setattr(label_windows.transforms, "__path__", [str(tmp_path / "code")])
+        monkeypatch.setattr(label_windows, "files", lambda package: tmp_path / "code")
     elif change == "files":
         put(Lake(first), CANDIDATES, rows([FIRST - WEEK], users=3))
     else:
         (tmp_path / "lake" / "shop" / label_windows.WRITTEN / f"run_date={FIRST}" / "manifest.json").unlink()
     assert night(following) == Plan(tuple(calendar.label_days(following.site, following.date)), {})
+
+
+def test_code_that_comes_as_a_zip_is_the_same_code(tmp_path: Path) -> None:
+    """As spark-submit ships it to a cluster."""
+    packed = shutil.make_archive(str(tmp_path / "jobs"), "zip", Path(label_windows.__file__).parents[2], "jobs")
+    code = "from importlib.resources import files; from jobs import transforms;"
+    code += (
+        "print(transforms.__file__); print(sorted(f.name for f in files(transforms).iterdir() if f.name[-3:] == '.py'))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": packed},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    place, names = done.stdout.splitlines()
+    assert packed in place
+    assert names == str(sorted(path.name for path in Path(label_windows.transforms.__path__[0]).glob("*.py")))
 
 
 def test_windows_whose_past_was_read_again_are_made_again(first: JobArgs) -> None:
