@@ -262,7 +262,7 @@ class Lake:
         with self._room(path):
             names = [row["name"] for row in frame.mapInArrow(run, "name string").collect()]
             there = iter(beside)
-            if first := next(there, None):
+            if (first := next(there, None)) is not None:
                 names.append("part-beside.parquet")
                 with RowGroups(f"{path}/{names[-1]}", fs, schema, apart) as groups:
                     for batch in itertools.chain([first], there):
